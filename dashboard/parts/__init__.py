@@ -1,0 +1,1 @@
+"""What the pages share: one look, two languages, one way to read and one to write."""

@@ -1,0 +1,1 @@
+"""Adapters to payment systems, one file each behind one small protocol (`base.Channel`)."""

@@ -1,0 +1,73 @@
+"""Who sends a request, is it really theirs, and is it fresh: the one order of these questions.
+
+The order is part of the interface. A stranger learns nothing but that the signature is wrong,
+whether the merchant exists or not, and no field is judged before the sender is known.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.domain.errors import BadSignature
+from gateway.domain.merchant import MerchantKey
+from gateway.http.schemas import Params, check_fresh, read_envelope
+from gateway.signing import verify_any
+from gateway.store.merchants import MerchantRecord
+
+
+class Keys(Protocol):
+    """Where merchants and their live keys are found."""
+
+    def find(self, merchant_id: str) -> MerchantRecord | None:
+        """Return the merchant with its live keys, newest first, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """An authenticated merchant.
+
+    Attributes:
+        merchant: Who it is; its status is the caller's to judge.
+        key: The key that verified the request, which also signs the answer: during a rotation
+            the merchant may not have switched to the newest one yet.
+        timestamp_ms: When the request was signed, milliseconds since the epoch.
+    """
+
+    merchant: MerchantRecord
+    key: MerchantKey
+    timestamp_ms: int
+
+
+class Stale(BadSignature):
+    """The signature is right but the timestamp is not; `key` may sign the refusal."""
+
+    def __init__(self, message: str, sender: Sender) -> None:
+        super().__init__(message)
+        self.sender = sender
+
+
+def admit(params: Params, keys: Keys, *, now_us: int, window_s: int) -> Sender:
+    """Authenticate a request.
+
+    Args:
+        params: As `gateway.http.wire.parse` gives them.
+        keys: Where to look the merchant up.
+        now_us: Our clock, microseconds since the epoch.
+        window_s: How far the timestamp may be from it, in seconds.
+
+    Raises:
+        InvalidParameter: (1001) merchant_id, timestamp or sign is missing or malformed.
+        BadSignature: (1002) unknown merchant, wrong signature or algorithm; as `Stale` for a
+            timestamp outside the window.
+    """
+    envelope = read_envelope(params)
+    merchant = keys.find(envelope.merchant_id)
+    key = verify_any(merchant.keys, params, envelope.sign) if merchant is not None else None
+    if merchant is None or key is None:
+        raise BadSignature("no such merchant, or not signed with one of its keys")
+    sender = Sender(merchant=merchant, key=key, timestamp_ms=envelope.timestamp_ms)
+    try:
+        check_fresh(envelope.timestamp_ms, now_us, window_s)
+    except BadSignature as error:
+        raise Stale(str(error), sender) from None
+    return sender

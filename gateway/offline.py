@@ -1,0 +1,68 @@
+"""Change the database from a command: works beside a running gateway, and before the first."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from gateway.domain.merchant import Algorithm
+from gateway.store.merchants import NewKey, NewMerchant, create_merchant, rotate_key
+from gateway.store.migrate import migrate
+from gateway.store.unit_of_work import Writer
+from gateway.store.vault import Vault
+
+T = TypeVar("T")
+DATABASE_NAME = "yumen.db"
+
+
+def change(var: Path, job: Callable[[Connection], T]) -> T:
+    """Run one job in a durable transaction, creating or upgrading the database when needed.
+
+    Args:
+        var: Folder of the embedded state.
+        job: Statements of SQLAlchemy Core.
+
+    Raises:
+        Busy: (1006) if the database can't be written now.
+    """
+    path = var / DATABASE_NAME
+    migrate(path)
+
+    async def once() -> T:
+        writer = Writer(path)
+        try:
+            return await writer.run(job)
+        finally:
+            await writer.close()
+
+    return asyncio.run(once())
+
+
+def enrol(var: Path, name: str, algorithm: str, mcc: str, *, now_us: int) -> NewMerchant:
+    """Create an active merchant and its first key.
+
+    Args:
+        var: Folder of the embedded state.
+        name: For people.
+        algorithm: ``HMAC-SHA256`` or ``RSA2``.
+        mcc: Merchant category code; may be empty.
+        now_us: The time, microseconds since the epoch.
+
+    Raises:
+        ValueError: if the algorithm is unknown.
+    """
+    chosen = Algorithm(algorithm)
+    vault = Vault(var)
+    return change(var, lambda conn: create_merchant(conn, vault, name, chosen, mcc, now_us=now_us))
+
+
+def rotate(var: Path, merchant_id: str, overlap_s: int, *, now_us: int) -> NewKey:
+    """Give a merchant a new key; the present ones stay valid for `overlap_s` seconds.
+
+    Raises:
+        ObjectNotFound: (1009) if there is no such merchant.
+    """
+    vault = Vault(var)
+    return change(var, lambda conn: rotate_key(conn, vault, merchant_id, overlap_s, now_us))

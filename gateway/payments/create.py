@@ -1,0 +1,185 @@
+"""Create: idempotency, risk, one durable transaction, channel, answer.
+
+The order of the steps is the guarantee. A known number is answered from what is stored and risk
+never hears of it; a new one is assessed before any channel is asked; order, decision and event
+are in one commit before anyone is answered; and where the channel itself must be called, that
+happens after the commit, so a crash leaves an order the worker can find.
+"""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+from gateway.channels.base import ChannelReply
+from gateway.domain.errors import Busy, OrderConflict
+from gateway.domain.numbers import new_number
+from gateway.domain.order import Status
+from gateway.payments.commands import CreateCommand
+from gateway.payments.context import Context
+from gateway.payments.open import open_at_channel, pay_request
+from gateway.store.orders import Order, find_by_number, insert_created
+from risk import Decision, RiskOutcome, Transaction
+
+
+async def create(context: Context, command: CreateCommand) -> Order:
+    """Create an order, or return the one this request created before.
+
+    Args:
+        context: What to work with; this process owns the feature state.
+        command: A verified, valid request.
+
+    Returns:
+        The order as it stands. CLOSED with reason DECLINED if risk refused it; CREATED with
+        reason REVIEW if a person must look first.
+
+    Raises:
+        OrderConflict: (1001) if the number is taken by a request with another body.
+        Busy: (1006) if the channel's or the database's answer is not known; repeat the request.
+    """
+    key = (command.merchant_id, command.out_trade_no)
+    known = find_by_number(context.raw_reader, *key)
+    if known is None and (twin := context.creating.get(key)) is not None:
+        known = await asyncio.shield(twin)
+        if known is None:
+            raise Busy("the first of these simultaneous requests failed; repeat this one")
+    if known is not None:
+        return await _repeat(context, known, command)
+    promise: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
+    context.creating[key] = promise
+    order: Order | None = None
+    try:
+        order = await _create_first(context, command)
+    finally:
+        del context.creating[key]
+        promise.set_result(order)
+    return await _opened(context, order)
+
+
+async def _repeat(context: Context, known: Order, command: CreateCommand) -> Order:
+    if known.request_sha256 != command.request_sha256:
+        raise OrderConflict("out_trade_no", "is taken by an order with other contents")
+    return await _opened(context, known)
+
+
+async def _opened(context: Context, order: Order) -> Order:
+    if order.status == Status.CREATED and not order.status_reason:
+        return await open_at_channel(context, order.trade_no)
+    return order
+
+
+async def _create_first(context: Context, command: CreateCommand) -> Order:
+    now_us = context.clock_us()
+    trade_no = new_number("T", now_us)
+    if context.risk is None:
+        raise RuntimeError("only the owner of the feature state creates orders")
+    decision = context.risk.assess(
+        Transaction(
+            event_id=trade_no,
+            merchant_id=command.merchant_id,
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            pay_type=command.pay_type.value,
+            context=command.risk_context,
+        ),
+        now_us,
+    )
+    context.log.append(decision.event)
+    context.on_decision(decision)
+    decision_id = new_number("D", now_us)
+    order = _new_order(context, command, decision, trade_no, decision_id, now_us)
+    record = decision_row(decision, command.merchant_id, decision_id, trade_no, now_us)
+    await context.writer.run_raw(lambda raw: insert_created(raw, order, record))
+    return order
+
+
+def _new_order(
+    context: Context,
+    command: CreateCommand,
+    decision: Decision,
+    trade_no: str,
+    decision_id: str,
+    now_us: int,
+) -> Order:
+    order = Order(
+        merchant_id=command.merchant_id,
+        trade_no=trade_no,
+        out_trade_no=command.out_trade_no,
+        request_sha256=command.request_sha256,
+        channel=context.route[command.pay_type.value],
+        channel_trade_no="",
+        pay_type=command.pay_type.value,
+        amount_minor=command.amount_minor,
+        currency=command.currency,
+        subject=command.subject,
+        body=command.body,
+        notify_url=command.notify_url,
+        return_url=command.return_url,
+        pay_url="",
+        prepay_id="",
+        status=Status.CREATED.value,
+        status_reason="",
+        decision_id=decision_id,
+        risk_outcome=decision.outcome.value,
+        paid_minor=0,
+        refund_reserved_minor=0,
+        refunded_minor=0,
+        created_at_us=now_us,
+        expires_at_us=now_us + context.config.order_timeout_s * 1_000_000,
+        paid_at_us=0,
+        closed_at_us=0,
+        version=1,
+    )
+    if decision.outcome is RiskOutcome.DECLINE:
+        return replace(
+            order, status=Status.CLOSED.value, status_reason="DECLINED", closed_at_us=now_us
+        )
+    if decision.outcome is RiskOutcome.REVIEW:
+        held_until_us = now_us + context.config.review_hold_s * 1_000_000
+        return replace(order, status_reason="REVIEW", expires_at_us=held_until_us)
+    linked = context.channels[order.channel].link(pay_request(context, order))
+    return order if linked is None else _linked(order, linked)
+
+
+def _linked(order: Order, reply: ChannelReply) -> Order:
+    # Both arrows, CREATED and WAIT_PAY, in one commit: a link needs no answer of the channel.
+    return replace(
+        order, status=Status.WAIT_PAY.value, pay_url=reply.pay_url, prepay_id=reply.prepay_id
+    )
+
+
+def decision_row(
+    decision: Decision, merchant_id: str, decision_id: str, trade_no: str, now_us: int
+) -> dict[str, Any]:
+    """Return a decision as a row of `decisions`."""
+    return {
+        "merchant_id": merchant_id,
+        "decision_id": decision_id,
+        "trade_no": trade_no,
+        "seq": decision.event.seq,
+        "outcome": decision.outcome.value,
+        "score": decision.score,
+        "score_raw": decision.score_raw,
+        "reasons": json.dumps(
+            [
+                {"code": r.code, "family": r.family, "contribution": r.contribution}
+                for r in decision.reasons
+            ]
+        )
+        if decision.reasons
+        else "[]",
+        "rule_hits": json.dumps(decision.rule_hits) if decision.rule_hits else "[]",
+        "features": decision.features,
+        "presence": decision.presence,
+        "missing": json.dumps(decision.missing) if decision.missing else "[]",
+        "feature_hash": decision.feature_hash,
+        "model_version": decision.model_version,
+        "rule_version": decision.rule_version,
+        "policy_version": decision.policy_version,
+        "engine_version": decision.engine_version,
+        "key_seqs": decision.key_seqs,
+        "degraded": decision.degraded,
+        "fallback": decision.fallback,
+        "elapsed_us": decision.elapsed_us,
+        "decided_at_us": now_us,
+    }

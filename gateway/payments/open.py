@@ -1,0 +1,94 @@
+"""Open an accepted order at its channel: from CREATED to WAIT_PAY, exactly once.
+
+The order is on disk before the channel is asked, so a crash between the two leaves an order in
+CREATED that the worker finds. Opening is idempotent in our number at the channel; an unknown
+outcome is resolved by asking again with the same number, never by another channel.
+"""
+
+from sqlalchemy import Connection
+
+from gateway.channels.base import Channel, ChannelReply, Outcome, PayRequest
+from gateway.domain.errors import Busy
+from gateway.domain.order import Status
+from gateway.payments.close import close_order
+from gateway.payments.context import Context
+from gateway.store import orders
+from gateway.store.orders import Order
+
+
+def pay_request(context: Context, order: Order) -> PayRequest:
+    """Say to the channel what an order asks for."""
+    return PayRequest(
+        trade_no=order.trade_no,
+        pay_type=order.pay_type,
+        amount_minor=order.amount_minor,
+        currency=order.currency,
+        subject=order.subject,
+        notify_url=context.notify_url(order.channel),
+        return_url=order.return_url,
+        expires_at_s=order.expires_at_us // 1_000_000,
+        challenge=order.risk_outcome == "CHALLENGE",
+    )
+
+
+async def open_at_channel(context: Context, trade_no: str) -> Order:
+    """Open an order that stands in CREATED, and return it as it then stands.
+
+    Args:
+        context: What to work with.
+        trade_no: The gateway's number of the order.
+
+    Returns:
+        The order in WAIT_PAY with its `pay_url`; in CLOSED if the channel refused it; or as
+        somebody else left it who was faster.
+
+    Raises:
+        Busy: (1006) if the channel's answer is unknown; the worker goes on asking.
+        LookupError: if there is no such order.
+    """
+    with context.reader.connect() as conn:
+        order = orders.get(conn, trade_no)
+    if order is None:
+        raise LookupError(trade_no)
+    if order.status != Status.CREATED or order.status_reason:
+        return order
+    reply = await _ask(context, context.channels[order.channel], pay_request(context, order))
+    if reply.outcome is Outcome.ACCEPTED:
+        return await context.writer.run(lambda conn: _opened(conn, trade_no, reply))
+    if reply.outcome is Outcome.REJECTED:
+        now_us = context.clock_us()
+        return await context.writer.run(lambda conn: _refused(conn, trade_no, now_us))
+    raise Busy(f"the channel's answer about {trade_no} is not known yet")
+
+
+async def _ask(context: Context, channel: Channel, request: PayRequest) -> ChannelReply:
+    linked = channel.link(request)
+    if linked is not None:
+        return linked
+    return await channel.pay(request, timeout_s=context.config.channel_timeout_s)
+
+
+def _opened(conn: Connection, trade_no: str, reply: ChannelReply) -> Order:
+    order = orders.get(conn, trade_no)
+    if order is None:
+        raise LookupError(trade_no)
+    if order.status != Status.CREATED:
+        return order
+    moved = orders.move(
+        conn,
+        order,
+        Status.WAIT_PAY,
+        pay_url=reply.pay_url,
+        prepay_id=reply.prepay_id,
+        channel_trade_no=reply.channel_trade_no,
+    )
+    return moved or order
+
+
+def _refused(conn: Connection, trade_no: str, now_us: int) -> Order:
+    order = orders.get(conn, trade_no)
+    if order is None:
+        raise LookupError(trade_no)
+    if order.status != Status.CREATED:
+        return order
+    return close_order(conn, order, "CHANNEL_REFUSED", now_us) or order

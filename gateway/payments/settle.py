@@ -1,0 +1,262 @@
+"""What a channel's word changes: one function for notifications, query answers and refunds.
+
+State is read inside the writer's transaction, never before it, so a callback and a query that
+race each other can't both act. A fact that arrives twice is recorded once and changes nothing;
+money for an order that is already closed is held in suspense and sent back.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from gateway.channels.base import ChannelReply, Outcome
+from gateway.domain.ledger import late_entry, late_refund_entry, payment_entry, refund_entry
+from gateway.domain.numbers import new_number
+from gateway.domain.order import Status
+from gateway.domain.refund import RefundStatus
+from gateway.payments.close import close_order
+from gateway.store import orders, outbox
+from gateway.store.orders import Order, Refund
+from gateway.store.tables import channel_facts
+from risk.decision import Feedback
+
+
+class Verdict(StrEnum):
+    """What became of a channel's fact."""
+
+    APPLIED = "APPLIED"
+    REPEATED = "REPEATED"
+    LATE = "LATE"  # Money for a closed order: in suspense, on its way back.
+    MISMATCH = "MISMATCH"  # Another amount or currency: kept for a person, nothing changed.
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"  # Not recorded: our own commit may still be under way.
+    IGNORED = "IGNORED"  # Says nothing that changes anything.
+
+
+def apply_fact(conn: Connection, channel: str, fact: ChannelReply, now_us: int) -> Verdict:
+    """Apply what a channel is known to have done, in the caller's transaction.
+
+    Args:
+        conn: The writer's connection.
+        channel: Who says so.
+        fact: What is said; `event_id` identifies it, and a repeat carries the same one.
+        now_us: The time.
+
+    Returns:
+        What became of it. Everything but UNKNOWN_ORDER is recorded and may be acknowledged.
+    """
+    order = orders.get(conn, fact.trade_no)
+    if order is None or order.channel != channel:
+        return Verdict.UNKNOWN_ORDER
+    if not _record(conn, channel, fact, now_us):
+        return Verdict.REPEATED
+    verdict = _apply(conn, order, fact, now_us)
+    conn.execute(
+        channel_facts.update()
+        .where(channel_facts.c.channel == channel, channel_facts.c.event_id == fact.event_id)
+        .values(verdict=verdict.value)
+    )
+    return verdict
+
+
+def _record(conn: Connection, channel: str, fact: ChannelReply, now_us: int) -> bool:
+    written = conn.execute(
+        upsert(channel_facts)
+        .values(
+            channel=channel,
+            event_id=fact.event_id,
+            trade_no=fact.trade_no,
+            outcome=fact.outcome.value,
+            amount_minor=fact.amount_minor,
+            verdict="",
+            raw=fact.raw,
+            received_at_us=now_us,
+        )
+        .on_conflict_do_nothing()
+    )
+    return written.rowcount == 1
+
+
+def _apply(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    if fact.outcome is Outcome.PAID:
+        return _paid(conn, order, fact, now_us)
+    if fact.outcome is Outcome.REFUNDED:
+        return _refunded(conn, order, fact, now_us)
+    if fact.outcome is Outcome.CLOSED and order.status in (Status.CREATED, Status.WAIT_PAY):
+        closed = close_order(conn, order, "CLOSED_AT_CHANNEL", now_us)
+        return Verdict.APPLIED if closed is not None else Verdict.IGNORED
+    return Verdict.IGNORED
+
+
+def _paid(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    if (fact.amount_minor, fact.currency) != (order.amount_minor, order.currency):
+        outbox.publish(
+            conn,
+            order,
+            "MISMATCH",
+            now_us,
+            amount_minor=fact.amount_minor or 0,
+            detail=fact.currency,
+        )
+        return Verdict.MISMATCH
+    if order.status == Status.CREATED:
+        # Paid before our own answer about opening it was stored: take both arrows.
+        order = orders.move(conn, order, Status.WAIT_PAY) or order
+    if order.status == Status.WAIT_PAY:
+        return _pay(conn, order, fact, now_us)
+    if order.status == Status.CLOSED and order.paid_minor == 0:
+        return _pay_late(conn, order, fact, now_us)
+    return Verdict.REPEATED
+
+
+def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    paid = orders.move(
+        conn,
+        order,
+        Status.SUCCESS,
+        paid_minor=order.amount_minor,
+        paid_at_us=now_us,
+        channel_trade_no=fact.channel_trade_no or order.channel_trade_no,
+    )
+    if paid is None:
+        raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
+    outbox.book(
+        conn,
+        payment_entry(
+            merchant_id=paid.merchant_id,
+            trade_no=paid.trade_no,
+            channel=paid.channel,
+            amount_minor=paid.amount_minor,
+            currency=paid.currency,
+        ),
+        now_us,
+    )
+    outbox.publish(conn, paid, "PAID", now_us, amount_minor=paid.paid_minor)
+    outbox.notify(conn, paid, now_us)
+    outbox.report(
+        conn, paid.trade_no, Feedback.PAID, now_us, source="channel", amount_minor=paid.paid_minor
+    )
+    return Verdict.APPLIED
+
+
+def _pay_late(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    refund_no = new_number("R", now_us)
+    late = orders.change(
+        conn,
+        order,
+        status_reason="LATE",
+        paid_minor=order.amount_minor,
+        paid_at_us=now_us,
+        refund_reserved_minor=order.amount_minor,
+        channel_trade_no=fact.channel_trade_no or order.channel_trade_no,
+    )
+    if late is None:
+        raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
+    outbox.book(
+        conn,
+        late_entry(
+            merchant_id=late.merchant_id,
+            trade_no=late.trade_no,
+            channel=late.channel,
+            amount_minor=late.amount_minor,
+            currency=late.currency,
+        ),
+        now_us,
+    )
+    orders.insert_refund(
+        conn,
+        Refund(
+            merchant_id=late.merchant_id,
+            refund_no=refund_no,
+            out_refund_no=refund_no,
+            request_sha256=b"",
+            trade_no=late.trade_no,
+            amount_minor=late.amount_minor,
+            currency=late.currency,
+            reason="paid after the order was closed",
+            kind="LATE",
+            status=RefundStatus.PROCESSING.value,
+            attempts=0,
+            next_try_at_us=now_us,
+            created_at_us=now_us,
+            finished_at_us=0,
+        ),
+    )
+    outbox.publish(conn, late, "LATE_PAYMENT", now_us, amount_minor=late.paid_minor)
+    outbox.notify(conn, late, now_us, refund_no=f"LATE:{refund_no}")
+    return Verdict.LATE
+
+
+def _refunded(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    refund = orders.get_refund(conn, fact.refund_no)
+    if refund is None or refund.trade_no != order.trade_no:
+        outbox.publish(conn, order, "MISMATCH", now_us, detail=f"unknown refund {fact.refund_no}")
+        return Verdict.MISMATCH
+    if fact.amount_minor is not None and fact.amount_minor != refund.amount_minor:
+        outbox.publish(conn, order, "MISMATCH", now_us, amount_minor=fact.amount_minor)
+        return Verdict.MISMATCH
+    done = finish_refund(conn, refund, now_us)
+    return Verdict.APPLIED if done else Verdict.REPEATED
+
+
+def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
+    """Book a refund that the channel has made; False if that was done before."""
+    if not orders.settle_refund(conn, refund, RefundStatus.SUCCESS, now_us):
+        return False
+    order = orders.get(conn, refund.trade_no)
+    if order is None:
+        raise RuntimeError(f"refund {refund.refund_no} has no order")
+    refunded_minor = order.refunded_minor + refund.amount_minor
+    if order.status == Status.SUCCESS and refunded_minor == order.paid_minor:
+        after = orders.move(conn, order, Status.REFUND, refunded_minor=refunded_minor)
+    else:
+        after = orders.change(conn, order, refunded_minor=refunded_minor)
+    if after is None:
+        raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
+    entry = late_refund_entry if refund.kind == "LATE" else refund_entry
+    outbox.book(
+        conn,
+        entry(
+            merchant_id=after.merchant_id,
+            trade_no=after.trade_no,
+            refund_no=refund.refund_no,
+            channel=after.channel,
+            amount_minor=refund.amount_minor,
+            currency=after.currency,
+        ),
+        now_us,
+    )
+    outbox.publish(
+        conn, after, "REFUNDED", now_us, amount_minor=refund.amount_minor, detail=refund.refund_no
+    )
+    outbox.notify(conn, after, now_us, refund_no=refund.refund_no)
+    outbox.report(
+        conn,
+        after.trade_no,
+        Feedback.REFUNDED,
+        now_us,
+        source="channel",
+        amount_minor=refund.amount_minor,
+    )
+    return True
+
+
+def fail_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
+    """Give back what a refund had reserved, once the channel refused it for good."""
+    if not orders.settle_refund(conn, refund, RefundStatus.FAIL, now_us):
+        return False
+    order = orders.get(conn, refund.trade_no)
+    if order is None:
+        raise RuntimeError(f"refund {refund.refund_no} has no order")
+    orders.change(
+        conn, order, refund_reserved_minor=order.refund_reserved_minor - refund.amount_minor
+    )
+    outbox.publish(
+        conn,
+        order,
+        "REFUND_FAILED",
+        now_us,
+        amount_minor=refund.amount_minor,
+        detail=refund.refund_no,
+    )
+    return True

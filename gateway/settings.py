@@ -1,0 +1,73 @@
+"""Every setting of the gateway, read from the environment or `.env` here and nowhere else.
+
+`.env.example` is made from this file (`yumen doctor --write-env-example`), so a description is
+written once.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings by environment variable `YUMEN_<NAME>`, then `.env`, then these defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="YUMEN_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    var: Path = Field(Path("var"), description="Folder of all embedded state.")
+    host: str = Field("127.0.0.1", description="Address the servers bind to.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the gateway.")
+    public_url: str = Field(
+        "", description="How channels and payers reach the gateway; empty: http://host:port."
+    )
+    sandbox_url: str = Field(
+        "", description="Base URL of the sandbox channel; empty: served by the gateway itself."
+    )
+    sandbox_mode: bool = Field(
+        True, description="Allows notify_url on loopback addresses; false in production."
+    )
+    worker: bool = Field(True, description="Run the background worker inside the gateway.")
+    timestamp_window_s: int = Field(
+        300, ge=1, description="How far a request's timestamp may be from our clock, in seconds."
+    )
+    body_bytes_max: int = Field(65_536, ge=1_024, description="Largest request body, in bytes.")
+    order_timeout_s: int = Field(
+        1_800, ge=1, description="An unpaid order is closed after so many seconds."
+    )
+    review_hold_s: int = Field(
+        86_400, ge=1, description="An order held for review is closed after so many seconds."
+    )
+    channel_timeout_s: float = Field(
+        5.0, gt=0, description="Longest wait for one answer of a channel, in seconds."
+    )
+    notify_timeout_s: float = Field(
+        10.0, gt=0, description="Longest wait for a merchant's answer to a notification."
+    )
+    worker_poll_s: float = Field(
+        0.25, gt=0, description="Pause of the background worker when nothing was due, in seconds."
+    )
+    risk_deadline_us: int = Field(
+        10_000, ge=1, description="Budget of one risk assessment, in microseconds."
+    )
+    risk_fallback: Literal["open", "closed", "rules"] = Field(
+        "rules",
+        description="Who decides when risk is late or fails: approve (open), hold for review "
+        "(closed), or rules and lists alone (rules).",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is logged."
+    )
+
+    @property
+    def database_path(self) -> Path:
+        """The embedded database's file."""
+        return self.var / "yumen.db"
+
+    @property
+    def gateway_url(self) -> str:
+        """Base URL under which the gateway is reached."""
+        return self.public_url or f"http://{self.host}:{self.port}"

@@ -1,0 +1,359 @@
+"""Builds a gateway from its settings: the one place where all parts meet.
+
+Order matters at the start and at the end. The log is replayed into the feature state before the
+first request, and only one process may own that state: a lock on a file says which.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from gateway.channels.base import Channel, ChannelProtocolError
+from gateway.channels.sandbox import SandboxChannel
+from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFound
+from gateway.domain.order import PayType
+from gateway.http.admin_api import AdminDeps, admin_router
+from gateway.http.app import build_app
+from gateway.http.asgi import App
+from gateway.http.merchant_api import MerchantApi
+from gateway.payments.context import Context, PaymentConfig
+from gateway.recon import run as recon
+from gateway.recon.bills import BillRefused
+from gateway.recon.record import window_of
+from gateway.recon.run import Comparison
+from gateway.sandbox.app import Sandbox
+from gateway.sandbox.app import build as build_sandbox
+from gateway.settings import Settings
+from gateway.signing import sign
+from gateway.store.event_log import EventLog, read_log
+from gateway.store.merchants import KeyRing
+from gateway.store.migrate import migrate
+from gateway.store.unit_of_work import Writer, open_sqlite, reader
+from gateway.store.vault import Vault
+from gateway.telemetry import Metrics
+from gateway.worker.feedback import FeedbackPlacer
+from gateway.worker.loop import Loop
+from gateway.worker.notify import Notifier
+from gateway.worker.resolve import Resolver
+from risk import Decision
+from risk import Engine as RiskEngine
+
+SANDBOX_PATH = "/sandbox"
+SNAPSHOT = "risk.snapshot"
+MODEL_POLL_S = 1.0
+
+
+class AlreadyOwned(Exception):
+    """Another process owns the feature state of this folder; a second one would fork it."""
+
+
+def wall_clock_us() -> int:
+    """The time, microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def kept_secret(path: Path) -> bytes:
+    """Return the secret in a file, making both on first use; readable by the owner alone."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # Of two processes that start together, one makes the secret.
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_bytes()
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """A gateway process, or a worker's: start it on an event loop, and stop it there.
+
+    Attributes:
+        settings: What it was built from.
+        context: Store, channels, risk and clock.
+        app: The ASGI app (None for a worker of its own); its lifespan starts and stops this.
+        keys: Merchants' keys (for the replay and the demo).
+        metrics: What it counts.
+        admin_token: What operators show.
+        sandbox: The sandbox this process serves itself, if it does.
+        place_feedback: Gives waiting facts their place in the log now (owner only).
+    """
+
+    settings: Settings
+    context: Context
+    keys: KeyRing
+    metrics: Metrics
+    admin_token: str
+    loop: Loop
+    client: httpx.AsyncClient
+    app: App | None = None
+    sandbox: Sandbox | None = None
+    place_feedback: FeedbackPlacer | None = None
+    lock: IO[bytes] | None = None
+    started: bool = field(default=False, init=False)
+
+    async def start(self) -> None:
+        """Begin the work behind the doors."""
+        if self.started:
+            return
+        self.started = True
+        if self.sandbox is not None:
+            await self.sandbox.start()
+        self.loop.start()
+
+    async def stop(self) -> None:
+        """Finish what is under way, keep a snapshot of the feature state, let go of the files."""
+        if not self.started:
+            return
+        self.started = False
+        await self.loop.stop()
+        if self.sandbox is not None:
+            await self.sandbox.stop()
+        await self.client.aclose()
+        if len(self.context.log):
+            self.context.writer.nudge()
+        await self.context.writer.close()
+        if self.context.risk is not None and not len(self.context.log):
+            self.context.risk.save_snapshot(self.settings.var / SNAPSHOT)
+        self.context.reader.dispose()
+        self.context.raw_reader.close()
+        if self.lock is not None:
+            self.lock.close()
+
+
+def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
+    """Build the gateway: doors, feature state, and (unless told otherwise) the worker.
+
+    Args:
+        settings: All settings; `settings.var` is created and migrated when needed.
+        clock_us: The time, microseconds since the epoch; replays give their own.
+
+    Raises:
+        AlreadyOwned: if another gateway runs on the same folder.
+    """
+    settings.var.mkdir(parents=True, exist_ok=True)
+    lock = _own(settings.var)
+    migrate(settings.database_path)
+    metrics = Metrics()
+    risk = _restored_engine(settings)
+    client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
+    context = _context(settings, clock_us, client, risk)
+    context.on_decision = _decision_counter(metrics)
+    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    placer = FeedbackPlacer(context)
+    work = {"feedback": placer.run_once, "model": _model_refresher(risk)}
+    if settings.worker:
+        work |= _worker_tasks(settings, context, client, keys)
+    gateway = Gateway(
+        settings=settings,
+        context=context,
+        keys=keys,
+        metrics=metrics,
+        admin_token=kept_secret(settings.var / "admin.token").decode(),
+        loop=Loop(work, poll_s=settings.worker_poll_s),
+        client=client,
+        place_feedback=placer,
+        lock=lock,
+    )
+    mounts: dict[str, App] = {}
+    if not settings.sandbox_url:
+        gateway.sandbox = _sandbox(settings, clock_us)
+        mounts[SANDBOX_PATH] = gateway.sandbox.app
+    api = MerchantApi(
+        context=context,
+        keys=keys,
+        metrics=metrics,
+        body_bytes_max=settings.body_bytes_max,
+        timestamp_window_s=settings.timestamp_window_s,
+    )
+    admin = AdminDeps(
+        context=context, token=gateway.admin_token, reconcile=_reconciler(settings, context)
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        await gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.stop()
+
+    gateway.app = build_app(api, admin_router(admin), lifespan=lifespan, mounts=mounts)
+    return gateway
+
+
+def build_worker(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
+    """Build a worker of its own: it owns no feature state and hands its facts over."""
+    settings.var.mkdir(parents=True, exist_ok=True)
+    migrate(settings.database_path)
+    client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
+    context = _context(settings, clock_us, client, None)
+    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    return Gateway(
+        settings=settings,
+        context=context,
+        keys=keys,
+        metrics=Metrics(),
+        admin_token="",
+        loop=Loop(_worker_tasks(settings, context, client, keys), poll_s=settings.worker_poll_s),
+        client=client,
+    )
+
+
+def build_sandbox_alone(settings: Settings) -> Sandbox:
+    """Build the sandbox as a process of its own."""
+    settings.var.mkdir(parents=True, exist_ok=True)
+    return _sandbox(settings, wall_clock_us)
+
+
+def _own(var: Path) -> IO[bytes]:
+    lock = (var / "owner.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise AlreadyOwned(
+            f"another gateway runs on {var}; stop it or choose another folder with --var"
+        ) from None
+    return lock
+
+
+def _restored_engine(settings: Settings) -> RiskEngine:
+    risk = RiskEngine(
+        bundle_dir=settings.var / "bundles",
+        deadline_us=settings.risk_deadline_us,
+        fallback=settings.risk_fallback,
+    )
+    raw = open_sqlite(settings.database_path, read_only=True)
+    try:
+        last_seq = raw.execute("SELECT coalesce(max(seq), 0) FROM risk_events").fetchone()[0]
+        stands_at = risk.load_snapshot(settings.var / SNAPSHOT)
+        if stands_at > last_seq:  # A snapshot of another database: the log alone is the truth.
+            (settings.var / SNAPSHOT).unlink()
+            return _restored_engine(settings)
+        risk.restore(read_log(raw, after_seq=stands_at))
+    finally:
+        raw.close()
+    risk.refresh_model()
+    return risk
+
+
+def _context(
+    settings: Settings,
+    clock_us: Callable[[], int],
+    client: httpx.AsyncClient,
+    risk: RiskEngine | None,
+) -> Context:
+    log = EventLog()
+    engine = reader(settings.database_path)
+    raw_reader = open_sqlite(settings.database_path, read_only=True)
+    sandbox = SandboxChannel(
+        settings.sandbox_url or settings.gateway_url + SANDBOX_PATH,
+        kept_secret(settings.var / "sandbox.secret"),
+        client,
+        clock_us=clock_us,
+    )
+    channels: dict[str, Channel] = {sandbox.name: sandbox}
+    return Context(
+        writer=Writer(settings.database_path, prologue=log.write, committed=log.committed),
+        reader=engine,
+        raw_reader=raw_reader,
+        risk=risk,
+        log=log,
+        channels=channels,
+        route=dict.fromkeys((pay_type.value for pay_type in PayType), sandbox.name),
+        clock_us=clock_us,
+        config=PaymentConfig(
+            channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
+            order_timeout_s=settings.order_timeout_s,
+            review_hold_s=settings.review_hold_s,
+            channel_timeout_s=settings.channel_timeout_s,
+            sandbox_mode=settings.sandbox_mode,
+        ),
+    )
+
+
+def _worker_tasks(
+    settings: Settings, context: Context, client: httpx.AsyncClient, keys: KeyRing
+) -> dict[str, Callable[[], Awaitable[int]]]:
+    def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
+        merchant = keys.find(merchant_id)
+        if merchant is None or not merchant.keys:
+            raise ValueError(f"merchant {merchant_id} has no live key to sign with")
+        return sign(merchant.keys[0], params)
+
+    notifier = Notifier(context, client, sign_for, timeout_s=settings.notify_timeout_s)
+    return {"notify": notifier.run_once, "resolve": Resolver(context).run_once}
+
+
+def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
+    return build_sandbox(
+        settings.var, kept_secret(settings.var / "sandbox.secret"), clock_us=clock_us
+    )
+
+
+def _model_refresher(risk: RiskEngine) -> Callable[[], Awaitable[int]]:
+    async def refresh() -> int:
+        await asyncio.sleep(MODEL_POLL_S)
+        await asyncio.to_thread(risk.refresh_model)
+        return 0
+
+    return refresh
+
+
+def _decision_counter(metrics: Metrics) -> Callable[[Decision], None]:
+    def count(decision: Decision) -> None:
+        metrics.decisions.labels(decision.outcome.value).inc()
+        metrics.assess_seconds.observe(decision.elapsed_us / 1e6)
+        metrics.log_seq.set(decision.event.seq)
+        if decision.degraded:
+            metrics.degraded.labels(decision.degraded).inc()
+
+    return count
+
+
+def _reconciler(
+    settings: Settings, context: Context
+) -> Callable[[str, str], Awaitable[Mapping[str, object]]]:
+    def compare(channel: str, day: str, bill: bytes) -> Comparison:
+        engine = reader(settings.database_path)  # A connection of the comparing thread's own.
+        try:
+            with engine.connect() as conn:
+                return recon.compare(conn, channel, day, bill)
+        finally:
+            engine.dispose()
+
+    async def reconcile(channel: str, day: str) -> Mapping[str, object]:
+        if channel not in context.channels:
+            raise ObjectNotFound(f"no channel {channel[:32]}")
+        try:
+            window_of(channel, day)
+        except ValueError as error:
+            raise InvalidParameter("day", str(error)) from error
+        try:
+            bill = await context.channels[channel].bill(
+                day, timeout_s=context.config.channel_timeout_s
+            )
+            comparison = await asyncio.to_thread(compare, channel, day, bill)
+        except (ChannelProtocolError, BillRefused) as error:
+            raise BillUnavailable(str(error)) from error
+        now_us = context.clock_us()
+        summary = await context.writer.run(lambda conn: recon.store(conn, comparison, now_us))
+        return asdict(summary)
+
+    return reconcile

@@ -1,0 +1,62 @@
+"""Ask the channel about what is not known: overdue orders, half-opened ones, slow refunds."""
+
+import logging
+from collections.abc import Awaitable
+
+from gateway.channels.base import ChannelProtocolError
+from gateway.domain.errors import Busy
+from gateway.payments.context import Context
+from gateway.payments.expire import expire
+from gateway.payments.open import open_at_channel
+from gateway.payments.refund import ask_channel
+from gateway.store import orders
+
+UNOPENED_AFTER_US = 5_000_000  # Leaves a create that is under way alone.
+ASK_AGAIN_AFTER_US = 15_000_000
+BATCH_COUNT = 64
+_log = logging.getLogger("yumen.resolve")
+
+
+class Resolver:
+    """Works through orders and refunds whose outcome is due; patient with a silent channel."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        # Who gave no answer, and when to ask again; a restart may ask at once, which is safe.
+        self._not_before_us: dict[str, int] = {}
+
+    async def run_once(self) -> int:
+        """Ask about a batch of each kind; return how many were moved on."""
+        context, now_us = self._context, self._context.clock_us()
+        self._not_before_us = {
+            number: at_us for number, at_us in self._not_before_us.items() if at_us > now_us
+        }
+        with context.reader.connect() as conn:
+            overdue = orders.due_orders(conn, now_us, BATCH_COUNT + len(self._not_before_us))
+            unopened = orders.unopened_orders(conn, now_us - UNOPENED_AFTER_US, BATCH_COUNT)
+            refunds = orders.due_refunds(conn, now_us, BATCH_COUNT)
+        overdue_numbers = {order.trade_no for order in overdue}
+        done_count = 0
+        for order in overdue:
+            if order.trade_no not in self._not_before_us:
+                done_count += await self._tried(expire(context, order), order.trade_no, now_us)
+        for order in unopened:
+            number = order.trade_no
+            if number not in overdue_numbers and number not in self._not_before_us:
+                done_count += await self._tried(open_at_channel(context, number), number, now_us)
+        for refund in refunds:
+            if refund.refund_no not in self._not_before_us:
+                question = ask_channel(context, refund)
+                done_count += await self._tried(question, refund.refund_no, now_us)
+        return done_count
+
+    async def _tried(self, question: Awaitable[object], number: str, now_us: int) -> int:
+        try:
+            answer = await question
+        except (Busy, ChannelProtocolError) as error:
+            _log.warning("%s stays unresolved: %s", number, error)
+            answer = False
+        if answer is False:
+            self._not_before_us[number] = now_us + ASK_AGAIN_AFTER_US
+            return 0
+        return 1

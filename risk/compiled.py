@@ -1,0 +1,80 @@
+"""How the kernel is compiled, and the version of the engine that follows from its source.
+
+One decorator for all compiled code, so that no function is ever built with another set of flags:
+no fast-math and no parallel reductions, because either may change the last bit of a result.
+
+Numba's own cache looks only at the file a function stands in and would happily serve a kernel
+compiled before a change in a file it calls. The cache folder is therefore named by a digest of
+all files that take part; the same digest is the engine's version, which snapshots and decisions
+carry.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_ROOT: Final = Path(__file__).parent
+_SOURCES: Final = (
+    "compiled.py",
+    "features/event.py",
+    "features/layout.py",
+    "features/aggregates.py",
+    "features/observe.py",
+    "features/finish.py",
+    "features/kernel.py",
+    "graph.py",
+    "shapley.py",
+)
+
+
+def _digest() -> str:
+    digest = hashlib.blake2b(digest_size=6)
+    for name in _SOURCES:
+        path = _ROOT / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()
+
+
+ENGINE_VERSION: Final = f"1.{_digest()}"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _cache_folder() -> Path | None:
+    """The first folder that can be written: the one configured, ours, the user's."""
+    configured = numba.config.CACHE_DIR
+    bases = [Path(configured)] if configured else []
+    bases += [_ROOT / "__pycache__", Path.home() / ".cache" / "yumen"]
+    for base in bases:
+        folder = base / f"numba-{ENGINE_VERSION}-{sys.implementation.cache_tag}"
+        if _writable(folder):
+            return folder
+    return None
+
+
+_CACHE: Final = _cache_folder()
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` with the flags of the house; the plain one stays at ``.py_func``."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_CACHE) if _CACHE else before
+    try:
+        compiled = numba.njit(cache=_CACHE is not None, nogil=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return cast("Callable[P, R]", compiled)

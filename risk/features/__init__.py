@@ -1,0 +1,1 @@
+"""Features: declared once, computed by one kernel on and offline, documented from the source."""

@@ -1,0 +1,233 @@
+"""An event of the log as a vector of 64 integers: all the kernel ever sees of a payment.
+
+The vector is what is stored, so a decision can be recomputed from the log alone, on any machine,
+without the merchant's words: identifiers are 64-bit hashes, floats are scaled integers. 0 in a
+hash field means "not sent"; the other context fields are missing unless their presence bit is set.
+
+Every integer is bounded here, so that the kernel can add without looking: amounts below 2^50,
+times below 2^52 microseconds, everything else below 2^53.
+
+Layout (index, name): see `FIELDS`. Feedback events repeat the identities and the amount of the
+attempt they are about, so that a state can be rebuilt from any part of the log that holds it.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from risk.decision import EventKind, Feedback
+from risk.features.fields import CONTEXT_FIELDS, read_context, read_context_slowly
+from risk.features.identity import code_of, identify
+from risk.transaction import RiskContext, Transaction
+
+IntVector = npt.NDArray[np.int64]
+
+EVENT_WIDTH: Final = 64
+HEADER: Final = (
+    "seq",  # Dense place in the log, from 1.
+    "kind",  # 0 attempt, 1 outcome, 2 label.
+    "at_us",  # When it counts from.
+    "amount",  # Minor units of `currency`.
+    "currency",  # Letters as a number in base 37.
+    "pay_type",  # Hash.
+    "ref_seq",  # Feedback: the attempt's seq.
+    "feedback",  # 0 none, else place in `FEEDBACKS` + 1.
+)
+KEYS: Final = (
+    "user",
+    "device",
+    "ip",
+    "card",
+    "merchant",
+    "payee",
+    "place",
+    "mcc",
+    "inflow",  # The payer's account in the role of payee.
+    "outflow",  # The payee's account in the role of payer.
+)
+FIELDS: Final = (*HEADER, *KEYS, "presence", *CONTEXT_FIELDS)
+INDEX: Final = {name: place for place, name in enumerate(FIELDS)}
+
+SEQ: Final = INDEX["seq"]
+KIND: Final = INDEX["kind"]
+AT_US: Final = INDEX["at_us"]
+AMOUNT: Final = INDEX["amount"]
+REF_SEQ: Final = INDEX["ref_seq"]
+FEEDBACK: Final = INDEX["feedback"]
+FIRST_KEY: Final = len(HEADER)
+KEY_COUNT: Final = len(KEYS)
+PRESENCE: Final = INDEX["presence"]
+FIRST_CONTEXT: Final = PRESENCE + 1
+CONTEXT_COUNT: Final = len(CONTEXT_FIELDS)
+
+ATTEMPT: Final = 0
+OUTCOME: Final = 1
+LABEL: Final = 2
+KINDS: Final = (EventKind.ATTEMPT, EventKind.OUTCOME, EventKind.LABEL)
+FEEDBACKS: Final = tuple(Feedback)
+PAID, FAILED, CLOSED, REFUNDED, FRAUD, GENUINE = range(1, 7)
+
+AMOUNT_BOUND: Final = 1 << 50
+TIME_BOUND_US: Final = 1 << 52
+_PACK: Final = struct.Struct(f"<{EVENT_WIDTH}q")
+_PADDING: Final = (0,) * (EVENT_WIDTH - len(FIELDS))
+
+
+def values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int], list[str]]:
+    """Return the integers of an attempt, and the names of context fields that were unusable.
+
+    Args:
+        transaction: What is to be assessed.
+        now_us: Unix time of the attempt, microseconds.
+        seq: Its place in the log.
+    """
+    at_us = min(max(now_us, 0), TIME_BOUND_US)
+    keys = [read(transaction) for read in _KEY_READERS.values()]
+    broken: list[str] = []
+    try:
+        presence, context = read_context(transaction.context, at_us)
+    except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError):
+        # Rare, so the fast path pays nothing for it: read again, one field at a time.
+        presence, context, broken = read_context_slowly(transaction.context, at_us)
+    header = [
+        seq,
+        ATTEMPT,
+        at_us,
+        min(max(transaction.amount_minor, 0), AMOUNT_BOUND),
+        code_of(transaction.currency),
+        identify("pay_type", transaction.pay_type),
+        0,
+        0,
+    ]
+    return [*header, *keys, presence, *context, *_PADDING], broken
+
+
+def _place_of(context: RiskContext) -> int:
+    return identify("place", context.geo.place or context.order.ship_addr_hash)
+
+
+_KEY_READERS: Final[dict[str, Callable[[Transaction], int]]] = {
+    "user": lambda t: identify("user", t.context.payer.account_id),
+    "device": lambda t: identify("device", t.context.device.device_id),
+    "ip": lambda t: identify("ip", t.context.client.ip),
+    "card": lambda t: identify("card", t.context.instrument.token),
+    "merchant": lambda t: identify("merchant", t.merchant_id),
+    "payee": lambda t: identify("payee", t.context.payee.account_id),
+    "place": lambda t: _place_of(t.context),
+    "mcc": lambda t: identify("mcc", t.context.order.mcc),
+    "inflow": lambda t: identify("payee", t.context.payer.account_id),
+    "outflow": lambda t: identify("user", t.context.payee.account_id),
+}
+
+
+def safe_values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int], list[str]]:
+    """Like `values_of` for a transaction that breaks it: every part alone, the rest missing."""
+    broken: list[str] = []
+
+    def attempt(name: str, read: Callable[[], int]) -> int:
+        try:
+            return read()
+        except Exception:  # noqa: BLE001 - whatever is in it, the event must not be lost
+            broken.append(name)
+            return 0
+
+    t = transaction
+    at_us = attempt("now_us", lambda: min(max(int(now_us), 0), TIME_BOUND_US))
+    header = [
+        seq,
+        ATTEMPT,
+        at_us,
+        attempt("amount", lambda: min(max(int(t.amount_minor), 0), AMOUNT_BOUND)),
+        attempt("currency", lambda: code_of(t.currency)),
+        attempt("pay_type", lambda: identify("pay_type", t.pay_type)),
+        0,
+        0,
+    ]
+    keys = [attempt(name, lambda read=read: read(t)) for name, read in _KEY_READERS.items()]  # type: ignore[misc]  # mypy can't infer a lambda with a default
+    presence, context, fields = read_context_slowly(t.context, at_us)
+    return [*header, *keys, presence, *context, *_PADDING], broken + fields
+
+
+def encode(transaction: Transaction, now_us: int, seq: int) -> IntVector:
+    """Return the vector of an attempt, shape ``(EVENT_WIDTH,)``; unusable context is missing."""
+    values, _ = values_of(transaction, now_us, seq)
+    return np.array(values, dtype=np.int64)
+
+
+def pack(values: list[int]) -> bytes:
+    """Return the stored form of an event's integers: little-endian int64."""
+    return _PACK.pack(*values)
+
+
+def encode_feedback(
+    feedback: Feedback, attempt: IntVector, *, seq: int, known_at_us: int, amount_minor: int = 0
+) -> IntVector:
+    """Return the vector of an outcome or label of an earlier attempt.
+
+    Args:
+        feedback: What became known.
+        attempt: The attempt's own vector.
+        seq: The feedback's place in the log.
+        known_at_us: When it became known, Unix microseconds.
+        amount_minor: For a refund, how much; else the attempt's amount stands.
+    """
+    event = np.zeros(EVENT_WIDTH, dtype=np.int64)
+    event[FIRST_KEY:PRESENCE] = attempt[FIRST_KEY:PRESENCE]
+    event[SEQ] = seq
+    event[KIND] = KINDS.index(feedback.kind)
+    event[AT_US] = min(max(known_at_us, 0), TIME_BOUND_US)
+    refunded = feedback is Feedback.REFUNDED and amount_minor > 0
+    event[AMOUNT] = min(amount_minor, AMOUNT_BOUND) if refunded else attempt[AMOUNT]
+    event[INDEX["currency"]] = attempt[INDEX["currency"]]
+    event[INDEX["pay_type"]] = attempt[INDEX["pay_type"]]
+    event[REF_SEQ] = attempt[SEQ]
+    event[FEEDBACK] = FEEDBACKS.index(feedback) + 1
+    return event
+
+
+def decode(payload: bytes) -> IntVector:
+    """Return the vector stored in `payload`, writable.
+
+    Raises:
+        ValueError: it has another length than an event.
+    """
+    if len(payload) != _PACK.size:
+        raise ValueError(f"an event has {_PACK.size} bytes, got {len(payload)}")
+    return np.frombuffer(payload, dtype="<i8").astype(np.int64)
+
+
+def stack(payloads: list[bytes]) -> npt.NDArray[np.int64]:
+    """Return many payloads as one matrix, shape ``(n, EVENT_WIDTH)``."""
+    joined = b"".join(payloads)
+    if len(joined) != _PACK.size * len(payloads):
+        raise ValueError("a payload has the wrong length")
+    return np.frombuffer(joined, dtype="<i8").astype(np.int64).reshape(-1, EVENT_WIDTH)
+
+
+def kind_of(event: IntVector) -> EventKind:
+    """Return what an event is."""
+    return KINDS[int(event[KIND])]
+
+
+def feedback_of(event: IntVector) -> Feedback | None:
+    """Return what a feedback event says, or None for an attempt."""
+    place = int(event[FEEDBACK])
+    return FEEDBACKS[place - 1] if place else None
+
+
+def column(events: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.int64]:
+    """Return one field of a stack of events, by its name in `FIELDS`; shape ``(n,)``."""
+    return events[:, INDEX[name]]
+
+
+def labels_of(events: npt.NDArray[np.int64], *, known_by_us: int | None = None) -> dict[int, bool]:
+    """Return attempt seq -> is fraud, from the LABEL events known by then; the last one wins."""
+    picked = events[:, KIND] == LABEL
+    if known_by_us is not None:
+        picked &= events[:, AT_US] <= known_by_us
+    rows = events[picked]
+    verdicts = rows[:, FEEDBACK] == FRAUD
+    return dict(zip(rows[:, REF_SEQ].tolist(), verdicts.tolist(), strict=True))

@@ -1,0 +1,111 @@
+"""From integers to the numbers a model sees: one interpreter for all features.
+
+A feature is a row of the plan: an operation, up to five cells, a constant. Integers become floats
+first; after that only ``+ - * /`` and ``sqrt``, which IEEE 754 rounds alike everywhere. If a cell
+it needs is unknown, or the result has no meaning (a mean of nothing), the feature is missing: NaN,
+and its presence bit is off.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from risk.compiled import kernel
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.uint8]
+
+OPERATIONS: Final = (
+    "value",  # a / constant
+    "ratio",  # a × constant / b
+    "share",  # a / (a + b)
+    "bit",  # 1 if a & constant
+    "bits",  # Number of bits set in a
+    "equals",  # 1 if a is the constant
+    "over_mean",  # a ÷ (sum b / count c)
+    "flow",  # (a + b) / c
+    "std",  # Standard deviation: count a, sum b, squares c × 2^32 + d
+    "zscore",  # (a − mean) / deviation: count b, sum c, squares d × 2^32 + e
+)
+VALUE, RATIO, SHARE, BIT, BITS, EQUALS, OVER_MEAN, FLOW, STD, ZSCORE = range(len(OPERATIONS))
+OPERANDS: Final = (1, 2, 2, 1, 1, 1, 3, 3, 4, 5)
+PLAN_WIDTH: Final = 7  # Operation, five cells, constant.
+CONSTANT: Final = 6
+LEAST: Final = 2  # Payments a deviation needs.
+LIMB: Final = 4_294_967_296.0
+
+
+@kernel
+def deviation(count: float, total: float, high: float, low: float) -> float:
+    """Return the standard deviation from exact sums; at least one minor unit."""
+    squares = high * LIMB + low
+    variance = (squares - total * total / count) / count
+    if variance < 1.0:
+        return 1.0
+    return math.sqrt(variance)
+
+
+@kernel
+def _simple(op: int, a: int, b: int, constant: int) -> float:
+    if op == VALUE:
+        return float(a) / float(constant)
+    if op == RATIO:
+        return math.nan if b == 0 else float(a) * float(constant) / float(b)
+    if op == SHARE:
+        return math.nan if a + b == 0 else float(a) / float(a + b)
+    if op == BIT:
+        return 1.0 if a & constant else 0.0
+    if op == EQUALS:
+        return 1.0 if a == constant else 0.0
+    count = 0
+    while a > 0:
+        count += a & 1
+        a >>= 1
+    return float(count)
+
+
+@kernel
+def _compound(op: int, a: int, b: int, c: int, d: int, e: int) -> float:
+    if op == OVER_MEAN:
+        return math.nan if b == 0 else float(a) * float(c) / float(b)
+    if op == FLOW:
+        return math.nan if c == 0 else (float(a) + float(b)) / float(c)
+    if op == STD:
+        return math.nan if a < LEAST else deviation(float(a), float(b), float(c), float(d))
+    if b < LEAST:
+        return math.nan
+    mean = float(c) / float(b)
+    return (float(a) - mean) / deviation(float(b), float(c), float(d), float(e))
+
+
+@kernel
+def finish(plan: Ints, cells: Ints, marks: Marks, out: Floats, bits: Marks) -> None:
+    """Compute every feature of one event.
+
+    Args:
+        plan: One row a feature, shape ``(F, PLAN_WIDTH)``; unused operands repeat the first.
+        cells: What was observed.
+        marks: 1 where it is known.
+        out: Out: the features, NaN where missing; shape ``(F,)``.
+        bits: Out: presence, one bit a feature, little-endian; shape ``((F + 7) // 8,)``.
+    """
+    for place in range(bits.size):
+        bits[place] = 0
+    for row in range(plan.shape[0]):
+        known = True
+        for operand in range(1, CONSTANT):
+            known = known and marks[plan[row, operand]] != 0
+        value = math.nan
+        if known:
+            a, b = cells[plan[row, 1]], cells[plan[row, 2]]
+            if plan[row, 0] < OVER_MEAN:
+                value = _simple(plan[row, 0], a, b, plan[row, CONSTANT])
+            else:
+                c, d, e = cells[plan[row, 3]], cells[plan[row, 4]], cells[plan[row, 5]]
+                value = _compound(plan[row, 0], a, b, c, d, e)
+        out[row] = value
+        if not math.isnan(value):
+            bits[row >> 3] |= np.uint8(1 << (row & 7))

@@ -1,0 +1,70 @@
+"""Names become 64-bit numbers, the same everywhere and for ever.
+
+BLAKE2b rather than Python's `hash`, which differs between two runs. The type is part of what is
+hashed ("user:42" is not "payee:42"), so one table can hold all kinds of entity.
+"""
+
+import hashlib
+from typing import Final
+
+_CACHE_COUNT: Final = 200_000  # About 20 MB; a name costs 1 µs to hash and 0.1 µs to look up.
+_CACHED_NAME_BYTES: Final = 96
+_caches: dict[str, dict[str, int]] = {}
+
+
+def identify(kind: str, name: str | None) -> int:
+    """Return the number of an entity, never 0 unless there is no name.
+
+    Args:
+        kind: The role: user, device, ip, card, merchant, payee, place, mcc.
+        name: What the merchant calls it; None or "" is absent.
+
+    Examples:
+        >>> identify("user", None), identify("user", "")
+        (0, 0)
+        >>> identify("user", "42") == identify("payee", "42")
+        False
+    """
+    if not name:
+        return 0
+    cache = _caches.get(kind)
+    if cache is None:
+        cache = _caches[kind] = {}
+    known = cache.get(name)
+    if known is not None:
+        return known
+    data = f"{kind}:{name}".encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8).digest()
+    number = int.from_bytes(digest, "little", signed=True) or 1
+    if len(data) <= _CACHED_NAME_BYTES:
+        if len(cache) >= _CACHE_COUNT:
+            cache.clear()
+        cache[name] = number
+    return number
+
+
+def code_of(letters: str | None) -> int:
+    """Return a short code (currency, country) as a number in base 37; 0 for none.
+
+    Examples:
+        >>> code_of("CNY") == code_of("cny") != code_of("USD")
+        True
+        >>> code_of(None)
+        0
+    """
+    if not letters:
+        return 0
+    known = _codes.get(letters)
+    if known is not None:
+        return known
+    number = 0
+    for letter in letters[:8].upper():
+        number = number * 37 + _ALPHABET.find(letter) + 1
+    if len(_codes) < _CODE_COUNT:
+        _codes[letters[:8]] = number
+    return number
+
+
+_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_CODE_COUNT: Final = 4_096
+_codes: dict[str, int] = {}

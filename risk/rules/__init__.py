@@ -1,0 +1,1 @@
+"""Rules analysts can write: a small checked language, and the set that ships."""

@@ -1,0 +1,1 @@
+"""State of the features: the store inside the process and its snapshots."""

@@ -1,0 +1,182 @@
+"""What the engine is told of a payment. Every field is optional but id, merchant, amount and time.
+
+The groups and names follow EMV 3-D Secure, Adyen, Stripe and ISO 20022 where these have a name
+(the payment industry's own words spare integrators a dictionary). A field that is not sent is
+None or empty and stays *missing*: it never turns into a zero.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payer:
+    """Who pays. `account_id` is the merchant's or wallet's account; hashes are opaque strings."""
+
+    account_id: str | None = None
+    created_at_ms: int | None = None
+    email_hash: str | None = None
+    phone_hash: str | None = None
+    name_hash: str | None = None
+    country: str | None = None
+    kyc_level: int | None = None
+    guest: bool | None = None
+    password_changed_at_ms: int | None = None
+    login_failures_1h: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """What is paid with; `token` stands for the card or account number, which never enters."""
+
+    token: str | None = None
+    bin: str | None = None
+    issuer_country: str | None = None
+    funding: str | None = None  # debit | credit | prepaid | wallet
+    added_at_ms: int | None = None
+    network_token: bool | None = None
+    cvc_ok: bool | None = None
+    three_ds: str | None = None  # Transaction status: Y, A, N, U, C, R.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payee:
+    """Who is paid behind the merchant: a terminal, a shop, a seller, another account."""
+
+    account_id: str | None = None
+    country: str | None = None
+    first_paid_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """The browser or app as the network sees it; `tz_offset_min` is minutes east of UTC."""
+
+    ip: str | None = None
+    ip_country: str | None = None
+    user_agent: str | None = None
+    language: str | None = None
+    tz_offset_min: int | None = None
+    screen: str | None = None
+    ja4: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """The device as the merchant's SDK sees it.
+
+    `risk_labels` may hold: emulator, vm, rooted, hooked, debugger, cloned_app, repackaged,
+    mock_location, vpn, proxy, screen_share, remote_control, clock_skew, factory_reset,
+    automation, headless.
+    """
+
+    device_id: str | None = None
+    os: str | None = None
+    model: str | None = None
+    fp_hash: str | None = None
+    attestation: str | None = None  # none | failed | basic | strong
+    risk_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geo:
+    """Where the payer is. Degrees (WGS 84) and metres; `place` is any stable name of a place."""
+
+    lat: float | None = None
+    lon: float | None = None
+    accuracy_m: float | None = None
+    source: str | None = None  # gps | wifi | cell | ip
+    country: str | None = None
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """Summaries of how the payer typed and moved; never the keystrokes. Times in ms."""
+
+    form_ms: int | None = None
+    first_input_ms: int | None = None
+    key_dwell_ms: int | None = None
+    key_flight_ms: int | None = None
+    key_flight_iqr_ms: int | None = None
+    pasted: tuple[str, ...] | None = None  # card_number, name, otp, password
+    pointer_straightness: float | None = None  # Path by chord, 0 to 1.
+    touch_pressure_var: float | None = None
+    motion_energy: float | None = None
+    on_call: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The visit that led here."""
+
+    id: str | None = None
+    login_at_ms: int | None = None
+    auth_method: str | None = None
+    pages: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basket:
+    """What is bought."""
+
+    items: int | None = None
+    mcc: str | None = None
+    digital: bool | None = None
+    ship_addr_hash: str | None = None
+    bill_addr_hash: str | None = None
+    ship_country: str | None = None
+    coupon_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """A face check, if there was one; scores 0 (attack) to 1 (genuine)."""
+
+    pad_score: float | None = None
+    iad_score: float | None = None
+    virtual_camera: bool | None = None
+    vendor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskContext:
+    """The `risk_context` of a create request: what the merchant knows about the payment.
+
+    A group that was not sent is one shared, frozen, empty instance: making ten of them anew for
+    every payment costs more than reading the rest of the request.
+    """
+
+    payer: Payer = Payer()
+    instrument: Instrument = Instrument()
+    payee: Payee = Payee()
+    client: Client = Client()
+    device: Device = Device()
+    geo: Geo = Geo()
+    behavior: Behavior = Behavior()
+    session: Session = Session()
+    order: Basket = Basket()
+    liveness: Liveness = Liveness()
+
+
+EMPTY_CONTEXT = RiskContext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One payment to assess.
+
+    Attributes:
+        event_id: The gateway's trade number: unique, the key of everything stored about it.
+        merchant_id: Who sells.
+        amount_minor: Minor units of `currency`, positive.
+        currency: ISO 4217 code.
+        pay_type: Payment system asked for.
+        context: What else is known.
+    """
+
+    event_id: str
+    merchant_id: str
+    amount_minor: int
+    currency: str
+    pay_type: str
+    context: RiskContext = EMPTY_CONTEXT
