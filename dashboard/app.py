@@ -56,8 +56,8 @@ def main() -> None:
     )
     st.html(_STYLE)
     st.logo(str(BRAND), icon_image=str(ICON), size="large")
-    language = language_of(st.query_params.get("lang"))
-    words = Words(language)
+    # A click is in the session before it is in the address; a fresh tab has the address alone.
+    words = Words(language_of(st.session_state.get("lang") or st.query_params.get("lang")))
     console = Console(
         var=given.var,
         api_url=given.api_url,

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -354,6 +354,6 @@ def _reconciler(
             raise BillUnavailable(str(error)) from error
         now_us = context.clock_us()
         summary = await context.writer.run(lambda conn: recon.store(conn, comparison, now_us))
-        return asdict(summary)
+        return summary.as_json()
 
     return reconcile

@@ -3,9 +3,8 @@
 Path-dependent TreeSHAP: a leaf's value is worth, for a coalition of features, the product over
 the features on its path of "x follows" (if in the coalition) or the share of training rows that
 followed (if not). Along the diagonal of that product's multilinear extension, a feature's Shapley
-value is an integral over t in [0, 1] of a polynomial, so Gauss-Legendre quadrature is exact: 8
-nodes for up to 16 different features on one path (deeper paths lose less than 1e-6). Each tree is
-walked once down (products) and once up (sums), without a single permutation weight. What doesn't
+value is an integral over t in [0, 1] of a polynomial, so Gauss-Legendre quadrature is exact: n
+nodes for up to 2n different features on one path, so 8 for usual trees. Each tree is walked once down (products) and once up (sums), without a single permutation weight. What doesn't
 depend on the row (parents, shares of training rows, a feature's earlier edge on the path) is
 prepared when the model is loaded.
 
@@ -24,10 +23,7 @@ from risk.compiled import kernel
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-NODES: Final = 8
-_points, _weights = np.polynomial.legendre.leggauss(NODES)
-POINTS: Final = np.ascontiguousarray((_points + 1.0) / 2.0)
-WEIGHTS: Final = np.ascontiguousarray(_weights / 2.0)
+NODES: Final = 8  # Walked together; models with deeper paths are walked several times.
 _CATEGORICAL: Final = 1
 _DEFAULT_LEFT: Final = 2
 _MISSING_ZERO: Final = 1
@@ -61,7 +57,7 @@ class Explainer:
         inner = len(self._feature)
         self._earlier = np.full(2 * inner, _NONE, dtype=np.int64)
         self._share = np.zeros(2 * inner)
-        _prepare(
+        deepest = _prepare(
             self._starts,
             self._feature,
             self._left,
@@ -69,9 +65,14 @@ class Explainer:
             _join(trees, "internal_count"),
             _join(trees, "leaf_count"),
             np.zeros(inner, dtype=np.int64),
+            np.zeros(2 * inner, dtype=np.int64),
             self._earlier,
             self._share,
         )
+        count = NODES * max(1, -(-deepest // (2 * NODES)))
+        points, weights = np.polynomial.legendre.leggauss(count)
+        self._points = ((points + 1.0) / 2.0).reshape(-1, NODES)
+        self._weights = (weights / 2.0).reshape(-1, NODES)
         widest = max((len(tree["split_feature"]) for tree in trees), default=1)
         self._down = np.zeros((widest, NODES))
         self._up = np.zeros((widest, NODES))
@@ -81,8 +82,17 @@ class Explainer:
 
     def contributions(self, features: Floats) -> Floats:
         """Return each feature's share in the log-odds, shape ``(F,)``, float64."""
+        out = np.zeros(len(features))
+        for points, weights in zip(self._points, self._weights, strict=True):
+            parts = self._walk(features, points)
+            for node in range(NODES):
+                out += weights[node] * parts[:, node]
+        return out
+
+    def _walk(self, features: Floats, points: Floats) -> Floats:
         parts = np.zeros((len(features), NODES))
         _explain(
+            points,
             features,
             self._starts,
             self._feature,
@@ -100,10 +110,7 @@ class Explainer:
             self._follows,
             parts,
         )
-        out = np.zeros(len(features))
-        for node in range(NODES):
-            out += WEIGHTS[node] * parts[:, node]
-        return out
+        return parts
 
 
 _FIELDS: Final = (
@@ -152,14 +159,20 @@ def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
     cover: Floats,
     leaf_cover: Floats,
     above: Ints,
+    different: Ints,
     earlier: Ints,
     share: Floats,
-) -> None:
+) -> int:
     """Fill in, for every edge, the share of rows that took it and its feature's earlier edge.
 
     The edges of inner node k (numbered within its tree) are 2k (left) and 2k + 1 (right). Shares
-    are multiplied along edges of the same feature. `above` is scratch: the edge into a node.
+    are multiplied along edges of the same feature. `above` (the edge into a node) and `different`
+    (features on the path to an edge) are scratch.
+
+    Returns:
+        The most different features on any path.
     """
+    deepest = 0
     for tree in range(starts.size - 1):
         first = starts[tree]
         first_leaf = first + tree  # A tree has one leaf more than inner nodes.
@@ -179,21 +192,31 @@ def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
                     below = leaf_cover[first_leaf - child - 1]
                 part = max(below / cover[node], _LEAST_COVER)
                 earlier[2 * first + edge] = search
+                before = different[2 * first + above[node]] if above[node] != _NONE else 0
+                different[2 * first + edge] = before + (search == _NONE)
+                deepest = max(deepest, different[2 * first + edge])
                 share[2 * first + edge] = (
                     part if search == _NONE else part * share[2 * first + search]
                 )
+    return int(deepest)
 
 
 @kernel
 def _enter(
-    edge: int, follows: float, share: float, earlier: int, whole: Floats, factor: Floats
+    points: Floats,
+    edge: int,
+    follows: float,
+    share: float,
+    earlier: int,
+    whole: Floats,
+    factor: Floats,
 ) -> None:
     """Write an edge's factor, and what it adds to the products below it.
 
     The two differ where the feature stood on the path before: the new factor replaces the old.
     """
     for q in range(NODES):
-        whole[edge, q] = POINTS[q] * follows + (1.0 - POINTS[q]) * share
+        whole[edge, q] = points[q] * follows + (1.0 - points[q]) * share
     if earlier == _NONE:
         for q in range(NODES):
             factor[edge, q] = whole[edge, q]
@@ -234,6 +257,7 @@ def _correct(
 
 @kernel
 def _explain(  # noqa: C901, PLR0917 - arrays go to a kernel one by one
+    points: Floats,
     x: Floats,
     starts: Ints,
     feature: Ints,
@@ -271,7 +295,7 @@ def _explain(  # noqa: C901, PLR0917 - arrays go to a kernel one by one
                 if before != _NONE:
                     follow *= follows[before]
                 follows[edge] = follow
-                _enter(edge, follow, share[2 * first + edge], before, whole, factor)
+                _enter(points, edge, follow, share[2 * first + edge], before, whole, factor)
                 child = left[node] if side == 0 else right[node]
                 if child >= 0:
                     for q in range(NODES):

@@ -272,11 +272,11 @@ def _latest(console: Console, rows: Sequence[DecisionRow]) -> None:
         height=420,
         column_config={
             "time": text(words("col.time"), width=80),
-            "merchant": text(words("col.merchant"), width=130),
+            "merchant": text(words("col.merchant"), width=175),
             "amount": table.right(words("col.amount"), 105),
             "outcome": table.outcome_chips(words),
             "score": table.score_bar(words),
-            "reasons": st.column_config.ListColumn(words("col.reasons"), width=320),
+            "reasons": st.column_config.ListColumn(words("col.reasons"), width=340),
             "status": table.status_chips(words),
             "pay_type": text(words("col.pay_type"), width=90),
             "elapsed": table.right(words("col.elapsed"), 80),

@@ -131,7 +131,7 @@ def _queue(console: Console, held: Sequence[HeldOrder]) -> None:
             "score": table.score_bar(words),
             "amount": table.right(words("col.amount"), 110),
             "reasons": st.column_config.ListColumn(words("col.reasons"), width=420),
-            "merchant": text(words("col.merchant"), width=130),
+            "merchant": text(words("col.merchant"), width=175),
             "pay_type": text(words("col.pay_type"), width=90),
             "age": table.right(words("review.age"), 80),
             "left": table.right(words("review.left"), 80),

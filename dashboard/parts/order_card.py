@@ -130,7 +130,7 @@ def _related(console: Console, related: Sequence[RelatedOrder]) -> None:
         height=min(300, 38 + 35 * len(related)),
         column_config={
             "time": words("col.time"),
-            "shared": st.column_config.ListColumn(words("review.shared")),
+            "shared": st.column_config.ListColumn(words("review.shared"), width=190),
             "amount": table.right(words("col.amount")),
             "outcome": table.outcome_chips(words),
             "score": table.score_bar(words),

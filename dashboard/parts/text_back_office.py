@@ -155,7 +155,6 @@ BACK_OFFICE_TEXT: Mapping[str, tuple[str, str]] = {
     "link.card": ("卡", "card"),
     "link.ip": ("IP", "IP"),
     "link.payee": ("收款方", "payee"),
-    "link.place": ("地点", "place"),
     "label.FRAUD": ("欺诈", "fraud"),
     "label.GENUINE": ("正常", "genuine"),
     "family.device": ("设备", "device"),

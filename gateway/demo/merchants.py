@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
@@ -112,9 +112,11 @@ class Desk:
         if shop is None:
             return PlainTextResponse(FAIL_ANSWER, 404)
         try:
-            told = shop.client.read_notification(
-                await request.body(), request.headers.get("content-type", "")
-            )
+            body = await request.body()
+        except ClientDisconnect:  # The gateway died in the middle; it will send it again.
+            return PlainTextResponse(FAIL_ANSWER, 400)
+        try:
+            told = shop.client.read_notification(body, request.headers.get("content-type", ""))
         except NotAuthentic:
             self.counts["refused"] += 1
             return PlainTextResponse(FAIL_ANSWER, 400)

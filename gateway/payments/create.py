@@ -8,16 +8,15 @@ happens after the commit, so a crash leaves an order the worker can find.
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import Any
 
-from gateway.channels.base import ChannelReply
+from gateway.channels.base import PayRequest
 from gateway.domain.errors import Busy, OrderConflict
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
-from gateway.payments.open import open_at_channel, pay_request
+from gateway.payments.open import open_at_channel
 from gateway.store.orders import Order, find_by_number, insert_created
 from risk import Decision, RiskOutcome, Transaction
 
@@ -101,12 +100,38 @@ def _new_order(
     decision_id: str,
     now_us: int,
 ) -> Order:
-    order = Order(
+    status, reason, closed_at_us = Status.CREATED, "", 0
+    expires_at_us = now_us + context.config.order_timeout_s * 1_000_000
+    pay_url = prepay_id = ""
+    if decision.outcome is RiskOutcome.DECLINE:
+        status, reason, closed_at_us = Status.CLOSED, "DECLINED", now_us
+    elif decision.outcome is RiskOutcome.REVIEW:
+        reason = "REVIEW"
+        expires_at_us = now_us + context.config.review_hold_s * 1_000_000
+    channel = context.route[command.pay_type.value]
+    if decision.outcome in (RiskOutcome.APPROVE, RiskOutcome.CHALLENGE):
+        linked = context.channels[channel].link(
+            PayRequest(
+                trade_no=trade_no,
+                pay_type=command.pay_type.value,
+                amount_minor=command.amount_minor,
+                currency=command.currency,
+                subject=command.subject,
+                notify_url=context.notify_url(channel),
+                return_url=command.return_url,
+                expires_at_s=expires_at_us // 1_000_000,
+                challenge=decision.outcome is RiskOutcome.CHALLENGE,
+            )
+        )
+        if linked is not None:
+            # Both arrows, CREATED and WAIT_PAY, in one commit: a link needs no channel's answer.
+            status, pay_url, prepay_id = Status.WAIT_PAY, linked.pay_url, linked.prepay_id
+    return Order(
         merchant_id=command.merchant_id,
         trade_no=trade_no,
         out_trade_no=command.out_trade_no,
         request_sha256=command.request_sha256,
-        channel=context.route[command.pay_type.value],
+        channel=channel,
         channel_trade_no="",
         pay_type=command.pay_type.value,
         amount_minor=command.amount_minor,
@@ -115,36 +140,20 @@ def _new_order(
         body=command.body,
         notify_url=command.notify_url,
         return_url=command.return_url,
-        pay_url="",
-        prepay_id="",
-        status=Status.CREATED.value,
-        status_reason="",
+        pay_url=pay_url,
+        prepay_id=prepay_id,
+        status=status.value,
+        status_reason=reason,
         decision_id=decision_id,
         risk_outcome=decision.outcome.value,
         paid_minor=0,
         refund_reserved_minor=0,
         refunded_minor=0,
         created_at_us=now_us,
-        expires_at_us=now_us + context.config.order_timeout_s * 1_000_000,
+        expires_at_us=expires_at_us,
         paid_at_us=0,
-        closed_at_us=0,
+        closed_at_us=closed_at_us,
         version=1,
-    )
-    if decision.outcome is RiskOutcome.DECLINE:
-        return replace(
-            order, status=Status.CLOSED.value, status_reason="DECLINED", closed_at_us=now_us
-        )
-    if decision.outcome is RiskOutcome.REVIEW:
-        held_until_us = now_us + context.config.review_hold_s * 1_000_000
-        return replace(order, status_reason="REVIEW", expires_at_us=held_until_us)
-    linked = context.channels[order.channel].link(pay_request(context, order))
-    return order if linked is None else _linked(order, linked)
-
-
-def _linked(order: Order, reply: ChannelReply) -> Order:
-    # Both arrows, CREATED and WAIT_PAY, in one commit: a link needs no answer of the channel.
-    return replace(
-        order, status=Status.WAIT_PAY.value, pay_url=reply.pay_url, prepay_id=reply.prepay_id
     )
 
 

@@ -16,7 +16,7 @@ from gateway.store import orders
 from gateway.store.orders import Order
 
 
-def pay_request(context: Context, order: Order) -> PayRequest:
+def _pay_request(context: Context, order: Order) -> PayRequest:
     """Say to the channel what an order asks for."""
     return PayRequest(
         trade_no=order.trade_no,
@@ -52,7 +52,7 @@ async def open_at_channel(context: Context, trade_no: str) -> Order:
         raise LookupError(trade_no)
     if order.status != Status.CREATED or order.status_reason:
         return order
-    reply = await _ask(context, context.channels[order.channel], pay_request(context, order))
+    reply = await _ask(context, context.channels[order.channel], _pay_request(context, order))
     if reply.outcome is Outcome.ACCEPTED:
         return await context.writer.run(lambda conn: _opened(conn, trade_no, reply))
     if reply.outcome is Outcome.REJECTED:

@@ -7,7 +7,7 @@ money for an order that is already closed is held in suspense and sent back.
 
 from enum import StrEnum
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.channels.base import ChannelReply, Outcome
@@ -20,6 +20,15 @@ from gateway.store import orders, outbox
 from gateway.store.orders import Order, Refund
 from gateway.store.tables import channel_facts
 from risk.decision import Feedback
+
+_RECORD = upsert(channel_facts).on_conflict_do_nothing()
+_JUDGE = (
+    update(channel_facts)
+    .where(
+        channel_facts.c.channel == bindparam("by"), channel_facts.c.event_id == bindparam("event")
+    )
+    .values(verdict=bindparam("verdict"))
+)
 
 
 class Verdict(StrEnum):
@@ -51,28 +60,23 @@ def apply_fact(conn: Connection, channel: str, fact: ChannelReply, now_us: int) 
     if not _record(conn, channel, fact, now_us):
         return Verdict.REPEATED
     verdict = _apply(conn, order, fact, now_us)
-    conn.execute(
-        channel_facts.update()
-        .where(channel_facts.c.channel == channel, channel_facts.c.event_id == fact.event_id)
-        .values(verdict=verdict.value)
-    )
+    conn.execute(_JUDGE, {"by": channel, "event": fact.event_id, "verdict": verdict.value})
     return verdict
 
 
 def _record(conn: Connection, channel: str, fact: ChannelReply, now_us: int) -> bool:
     written = conn.execute(
-        upsert(channel_facts)
-        .values(
-            channel=channel,
-            event_id=fact.event_id,
-            trade_no=fact.trade_no,
-            outcome=fact.outcome.value,
-            amount_minor=fact.amount_minor,
-            verdict="",
-            raw=fact.raw,
-            received_at_us=now_us,
-        )
-        .on_conflict_do_nothing()
+        _RECORD,
+        {
+            "channel": channel,
+            "event_id": fact.event_id,
+            "trade_no": fact.trade_no,
+            "outcome": fact.outcome.value,
+            "amount_minor": fact.amount_minor,
+            "verdict": "",
+            "raw": fact.raw,
+            "received_at_us": now_us,
+        },
     )
     return written.rowcount == 1
 

@@ -15,8 +15,8 @@ from risk.features import event as events
 
 SEARCHED_COUNT = 20_000
 RELATED_COUNT_MAX = 50
-# A merchant or a trade is shared by strangers; these are not.
-LINKS: tuple[str, ...] = ("user", "device", "card", "ip", "payee", "place")
+# A merchant, a town or a trade is shared by strangers; these hardly are.
+LINKS: tuple[str, ...] = ("user", "device", "card", "ip", "payee")
 
 
 @dataclass(frozen=True, slots=True)

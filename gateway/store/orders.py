@@ -7,10 +7,11 @@ the order's history a path in that table, whatever arrives twice, late or at onc
 
 import json
 import sqlite3
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from gateway.domain.order import Status, advance
@@ -121,13 +122,13 @@ def insert_created(raw: sqlite3.Connection, order: Order, decision: dict[str, An
     raw.execute(_INSERT_DECISION, [decision[name] for name in _DECISION_FIELDS])
 
 
+_GET = select(*_ORDER_COLUMNS).where(orders.c.trade_no == bindparam("trade_no"))
+_GET_REFUND = select(*_REFUND_COLUMNS).where(refunds.c.refund_no == bindparam("refund_no"))
+
+
 def get(conn: Connection, trade_no: str) -> Order | None:
     """Read an order by the gateway's number."""
-    row = (
-        conn.execute(select(*_ORDER_COLUMNS).where(orders.c.trade_no == trade_no))
-        .mappings()
-        .first()
-    )
+    row = conn.execute(_GET, {"trade_no": trade_no}).mappings().first()
     return None if row is None else Order(**row)
 
 
@@ -151,19 +152,30 @@ def move(conn: Connection, order: Order, target: Status, **changes: Any) -> Orde
 
 def change(conn: Connection, order: Order, **changes: Any) -> Order | None:  # noqa: ANN401 - column values
     """Set columns of an order if it still has the version that was read; None if it hasn't."""
-    values = {**changes, "version": order.version + 1}
-    done = conn.execute(
-        update(orders)
-        .where(
-            orders.c.merchant_id == order.merchant_id,
-            orders.c.trade_no == order.trade_no,
-            orders.c.version == order.version,
-        )
-        .values(**values)
-    )
+    names = tuple(changes)
+    known = {
+        "for_merchant": order.merchant_id,
+        "for_trade": order.trade_no,
+        "for_version": order.version,
+    }
+    done = conn.execute(_changing(names), {**known, **changes})
     if done.rowcount != 1:
         return None
-    return get(conn, order.trade_no)
+    return replace(order, **changes, version=order.version + 1)
+
+
+@cache
+def _changing(names: tuple[str, ...]) -> Update:
+    """The UPDATE of these columns; built once, since building costs more than running it."""
+    return (
+        update(orders)
+        .where(
+            orders.c.merchant_id == bindparam("for_merchant"),
+            orders.c.trade_no == bindparam("for_trade"),
+            orders.c.version == bindparam("for_version"),
+        )
+        .values({name: bindparam(name) for name in names} | {"version": orders.c.version + 1})
+    )
 
 
 def reserve_refund(conn: Connection, order: Order, amount_minor: int) -> bool:
@@ -191,11 +203,7 @@ def insert_refund(conn: Connection, refund: Refund) -> None:
 
 def get_refund(conn: Connection, refund_no: str) -> Refund | None:
     """Read a refund by the gateway's number."""
-    row = (
-        conn.execute(select(*_REFUND_COLUMNS).where(refunds.c.refund_no == refund_no))
-        .mappings()
-        .first()
-    )
+    row = conn.execute(_GET_REFUND, {"refund_no": refund_no}).mappings().first()
     return None if row is None else Refund(**row)
 
 

@@ -7,7 +7,7 @@ double them (each has an identity derived from its cause).
 
 import json
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.ledger import Entry
@@ -24,6 +24,13 @@ from gateway.store.tables import (
 )
 from risk.decision import Feedback
 
+# Built once: building a statement costs several times its execution.
+_ENTRY = insert(ledger_entries)
+_POSTING = insert(ledger_postings)
+_NOTIFICATION = upsert(notifications).on_conflict_do_nothing()
+_EVENT = insert(order_events)
+_REPORT = insert(risk_inbox)
+
 
 def book(conn: Connection, entry: Entry, now_us: int) -> None:
     """Write a balanced entry.
@@ -33,16 +40,17 @@ def book(conn: Connection, entry: Entry, now_us: int) -> None:
             must not go on.
     """
     conn.execute(
-        insert(ledger_entries).values(
-            merchant_id=entry.merchant_id,
-            entry_id=entry.entry_id,
-            trade_no=entry.trade_no,
-            kind=entry.kind,
-            created_at_us=now_us,
-        )
+        _ENTRY,
+        {
+            "merchant_id": entry.merchant_id,
+            "entry_id": entry.entry_id,
+            "trade_no": entry.trade_no,
+            "kind": entry.kind,
+            "created_at_us": now_us,
+        },
     )
     conn.execute(
-        insert(ledger_postings),
+        _POSTING,
         [
             {
                 "merchant_id": entry.merchant_id,
@@ -77,19 +85,18 @@ def notify(conn: Connection, order: Order, now_us: int, *, refund_no: str = "") 
         "event_id": event_id,
     }
     conn.execute(
-        upsert(notifications)
-        .values(
-            merchant_id=order.merchant_id,
-            event_id=event_id,
-            trade_no=order.trade_no,
-            trade_status=order.status,
-            notify_url=order.notify_url,
-            payload=json.dumps(payload, ensure_ascii=False),
-            status="PENDING",
-            next_attempt_at_us=now_us,
-            created_at_us=now_us,
-        )
-        .on_conflict_do_nothing()
+        _NOTIFICATION,
+        {
+            "merchant_id": order.merchant_id,
+            "event_id": event_id,
+            "trade_no": order.trade_no,
+            "trade_status": order.status,
+            "notify_url": order.notify_url,
+            "payload": json.dumps(payload, ensure_ascii=False),
+            "status": "PENDING",
+            "next_attempt_at_us": now_us,
+            "created_at_us": now_us,
+        },
     )
 
 
@@ -104,14 +111,15 @@ def publish(
 ) -> None:
     """Append to the feed of order events, e.g. RELEASED: inventory and coupons are free again."""
     conn.execute(
-        insert(order_events).values(
-            merchant_id=order.merchant_id,
-            trade_no=order.trade_no,
-            kind=kind,
-            amount_minor=amount_minor,
-            detail=detail,
-            created_at_us=now_us,
-        )
+        _EVENT,
+        {
+            "merchant_id": order.merchant_id,
+            "trade_no": order.trade_no,
+            "kind": kind,
+            "amount_minor": amount_minor,
+            "detail": detail,
+            "created_at_us": now_us,
+        },
     )
 
 
@@ -135,19 +143,12 @@ def report(
         amount_minor: The amount it is about, e.g. of a refund.
     """
     conn.execute(
-        insert(risk_inbox).values(
-            kind=feedback.value,
-            trade_no=trade_no,
-            amount_minor=amount_minor,
-            source=source,
-            known_at_us=known_at_us,
-        )
-    )
-
-
-def has_open_reports(conn: Connection) -> bool:
-    """Say whether facts wait for a place in the log."""
-    return (
-        conn.execute(select(risk_inbox.c.id).where(risk_inbox.c.seq.is_(None)).limit(1)).first()
-        is not None
+        _REPORT,
+        {
+            "kind": feedback.value,
+            "trade_no": trade_no,
+            "amount_minor": amount_minor,
+            "source": source,
+            "known_at_us": known_at_us,
+        },
     )

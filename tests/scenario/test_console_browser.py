@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
@@ -66,6 +67,12 @@ def title(browser: WebDriver) -> str:
     return heading
 
 
+def until_titled(browser: WebDriver, expected: str) -> None:
+    # A heading may be replaced between finding and reading it.
+    waiting = WebDriverWait(browser, WAIT_S, ignored_exceptions=[StaleElementReferenceException])
+    waiting.until(lambda page: title(page) == expected, f"the title never was {expected}")
+
+
 def requested_hosts(browser: WebDriver) -> set[str]:
     found: list[str] = browser.execute_script(
         "return performance.getEntriesByType('resource').map(entry => entry.name)"
@@ -101,9 +108,9 @@ def test_switching_the_language_and_the_area_keeps_the_language_in_the_address(
     screens.wait_until_drawn(browser, console_url)
 
     browser.find_element(By.XPATH, "//button[normalize-space()='English']").click()
-    WebDriverWait(browser, WAIT_S).until(lambda page: title(page) == "Monitoring")
-    browser.find_element(By.XPATH, "//a[normalize-space()='Review']").click()
-    WebDriverWait(browser, WAIT_S).until(lambda page: title(page) == "Review")
+    until_titled(browser, "Monitoring")
+    browser.find_element(By.XPATH, "//a[contains(@href, '/review')]").click()
+    until_titled(browser, "Review")
 
     assert "lang=en" in browser.current_url
     assert urlsplit(browser.current_url).path == "/review"

@@ -153,7 +153,7 @@ def test_the_version_of_a_set_follows_what_it_says() -> None:
 def test_a_set_with_a_doubled_name_or_an_unknown_reason_is_refused(reason: str) -> None:
     rule = Rule(name="a", expression="amount > 1", action=Action.REVIEW, reason=reason)
 
-    with pytest.raises(RuleError, match="twice|unknown reason"):
+    with pytest.raises(RuleError, match=r"twice|unknown reason"):
         RuleSet((rule, rule))
 
 
