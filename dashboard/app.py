@@ -12,13 +12,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard.pages import monitoring, reconciliation, review
+from dashboard.areas import monitoring, reconciliation, review
+from dashboard.parts import address
 from dashboard.parts.console import Console
 from dashboard.parts.text import LANGUAGES, Words, language_of
 
 ASSETS = Path(__file__).parent / "assets"
 ICON, BRAND = ASSETS / "yumen.svg", ASSETS / "brand.svg"
 SIDEBAR_PX = 232
+_LANGUAGE = "language"
 _LANGUAGE_NAMES = {"zh": "中文", "en": "English"}
 _STYLE = """<style>
 .stMainBlockContainer { padding-top: 2.2rem; padding-bottom: 3rem; max-width: 1560px; }
@@ -56,8 +58,10 @@ def main() -> None:
     )
     st.html(_STYLE)
     st.logo(str(BRAND), icon_image=str(ICON), size="large")
-    # A click is in the session before it is in the address; a fresh tab has the address alone.
-    words = Words(language_of(st.session_state.get("lang") or st.query_params.get("lang")))
+    # Going to another page empties the address, so the session remembers the language too.
+    language = language_of(st.query_params.get("lang") or st.session_state.get(_LANGUAGE))
+    st.session_state[_LANGUAGE] = st.query_params["lang"] = language
+    words = Words(language)
     console = Console(
         var=given.var,
         api_url=given.api_url,
@@ -95,11 +99,9 @@ def _side(words: Words) -> None:
         words("language"),
         LANGUAGES,
         format_func=_LANGUAGE_NAMES.__getitem__,
-        default="zh",
         required=True,
-        key="lang",
-        bind="query-params",
         label_visibility="collapsed",
+        **address.bound("lang", words.language),
     )
     st.text_input(
         words("actor"),

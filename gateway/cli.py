@@ -323,7 +323,9 @@ def bench(
 
 def _bench_names() -> list[str]:
     folder = Path(__file__).parent / "bench"
-    return sorted(path.stem for path in folder.glob("[a-z]*.py"))
+    return sorted(
+        path.stem for path in folder.glob("[a-z]*.py") if "\ndef run(" in path.read_text("utf-8")
+    )
 
 
 @app.command()
@@ -336,7 +338,12 @@ def screenshots(
 ) -> None:
     """Photograph every area of a running console in both languages (控制台截图)."""
     from gateway import screens
+    from gateway.queries.reader import ReaderError, open_reader
 
+    try:  # A picture of an empty console shows nobody anything.
+        open_reader(_settings(var=var).var).dispose()
+    except ReaderError as problem:
+        raise Refused(f"{problem}; start yumen demo first") from problem
     for picture in screens.shoot(console_url, output):
         typer.echo(picture)
 

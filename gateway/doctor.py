@@ -202,16 +202,22 @@ def _missing_tables(present: set[str]) -> list[str]:
 
 def check_ledger(var: Path) -> Check:
     """The ledger adds up, and orders and refunds agree with it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from gateway.invariants import check_money
-    from gateway.queries.reader import ReaderError, open_reader
+    from gateway.queries.reader import DatabaseMissing, open_reader
 
     try:
         reader = open_reader(var)
+    except DatabaseMissing:
+        return Check("ledger", State.WARNING, "no database yet", "yumen migrate")
+    try:
         with reader.connect() as conn:
             broken = [finding for finding in check_money(conn) if not finding.held]
+    except SQLAlchemyError as problem:
+        return Check("ledger", State.BAD, str(problem.args[0]), "Mend the database first.")
+    finally:
         reader.dispose()
-    except ReaderError:
-        return Check("ledger", State.WARNING, "no database yet", "yumen migrate")
     if broken:
         detail = "; ".join(f"{finding.name}: {finding.detail}" for finding in broken)
         return Check(

@@ -161,11 +161,8 @@ def acknowledged_exist(conn: Connection, acknowledged: Mapping[tuple[str, str], 
 
 def notifications_go(conn: Connection, now_us: int) -> Finding:
     """Every paid order's notification was delivered, or is due within its schedule."""
-    counts: dict[str, int] = dict(
-        conn.execute(text("SELECT status, count(*) FROM notifications GROUP BY status"))
-        .tuples()
-        .all()
-    )
+    rows = conn.execute(text("SELECT status, count(*) FROM notifications GROUP BY status"))
+    counts = {str(status): int(count) for status, count in rows}
     detail = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none"
     return _none(
         conn,

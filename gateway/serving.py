@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -23,7 +24,7 @@ def serve(app: App, host: str, port: int) -> None:
         port: Port to bind to.
     """
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # our narrower ASGI types
+        app,
         host=host,
         port=port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
@@ -35,10 +36,17 @@ def serve(app: App, host: str, port: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    # uvicorn raises the signal again once it has shut down: being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _already_heeded)
     server = uvicorn.Server(config)
     server.run()
     if not server.started:
         raise SystemExit(1)
+
+
+def _already_heeded(_number: int, _frame: FrameType | None) -> None:
+    return
 
 
 def work(gateway: Gateway) -> None:

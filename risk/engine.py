@@ -7,7 +7,6 @@ through the same kernel gives the same features, bit for bit.
 One thread at a time assesses; `refresh_model` may run in another and swaps one reference.
 """
 
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -25,9 +24,8 @@ from risk.features.event import (
     EVENT_WIDTH,
     decode,
     encode_feedback,
-    safe_values_of,
     stack,
-    values_of,
+    write_attempt,
 )
 from risk.policy import Fallback, Verdict
 from risk.rules.source import Rule, RuleSet, default_rules
@@ -38,7 +36,6 @@ from risk.transaction import Transaction
 
 NO_MODEL: Final = "none"
 RESTORE_BATCH: Final = 4_096
-_PACK: Final = struct.Struct(f"<{EVENT_WIDTH}q")
 # What a fault in one stage may be: anything but a signal to stop the process.
 _FAULTS: Final = (Exception,)
 
@@ -165,24 +162,16 @@ class Engine:
         with self._lock:
             bundle = self._bundle
             course = _Course(self._clock_ns())
-            values = self._encode(transaction, now_us, course)
-            _PACK.pack_into(self._event_bytes, 0, *values)
+            values, broken = write_attempt(transaction, now_us, self._next_seq, self._event_bytes)
+            if broken:
+                course.degraded = f"context:{','.join(broken)}"
             self._next_seq += 1
             self._read_state(course)
-            if not course.degraded or course.degraded.startswith("context"):
-                self._run_rules(values, course)
-                self._run_model(bundle, course)
+            # Rules run even past the deadline: they take microseconds, and a block must hold.
+            self._run_rules(values, course)
+            self._run_model(bundle, course)
             verdict = self._judge(bundle, course)
             return self._decision(transaction, values, bundle, course, verdict)
-
-    def _encode(self, transaction: Transaction, now_us: int, course: _Course) -> list[int]:
-        try:
-            values, broken = values_of(transaction, now_us, self._next_seq)
-        except _FAULTS:
-            values, broken = safe_values_of(transaction, now_us, self._next_seq)
-        if broken:
-            course.degraded = f"context:{','.join(broken)}"
-        return values
 
     def _read_state(self, course: _Course) -> None:
         try:
@@ -198,13 +187,15 @@ class Engine:
             course.degraded = "deadline"
 
     def _run_rules(self, values: list[int], course: _Course) -> None:
+        if course.degraded.startswith("fault"):
+            return
         try:
             course.hits = self._rules.hits(self._vector, values)
         except _FAULTS as error:
             course.degraded = f"fault:rules:{type(error).__name__}"
 
     def _run_model(self, bundle: Bundle | None, course: _Course) -> None:
-        if bundle is None or course.hits is None:
+        if bundle is None or course.hits is None or self._fell_back(course):
             return
         try:
             course.probability, course.raw = bundle.score(self._store.features)

@@ -4,9 +4,10 @@ Path-dependent TreeSHAP: a leaf's value is worth, for a coalition of features, t
 the features on its path of "x follows" (if in the coalition) or the share of training rows that
 followed (if not). Along the diagonal of that product's multilinear extension, a feature's Shapley
 value is an integral over t in [0, 1] of a polynomial, so Gauss-Legendre quadrature is exact: n
-nodes for up to 2n different features on one path, so 8 for usual trees. Each tree is walked once down (products) and once up (sums), without a single permutation weight. What doesn't
-depend on the row (parents, shares of training rows, a feature's earlier edge on the path) is
-prepared when the model is loaded.
+nodes for up to 2n different features on one path, so 8 for usual trees. Each tree is walked once
+down (products) and once up (sums), without a single permutation weight. What doesn't depend on the
+row (parents, shares of training rows, a feature's earlier edge on the path) is prepared when the
+model is loaded.
 
 Source: Owen, Multilinear extensions of games (1972); the game is that of Lundberg, Erion and Lee,
 Consistent individualized feature attribution for tree ensembles (2018), and LightGBM's

@@ -11,7 +11,7 @@ from dashboard.parts.decide import decision_form
 from dashboard.parts.money import duration
 from gateway.queries.merchants import MerchantRow
 
-_SHOWN = "merchants.shown"
+ROWS_SHOWN = 8
 _MERCHANT = "merchant"
 
 
@@ -27,20 +27,21 @@ def show(console: Console, waiting: Sequence[MerchantRow], *, can_act: bool) -> 
     if not waiting:
         notice.empty(words("merchants.empty"))
         return
-    st.session_state[_SHOWN] = [merchant.merchant_id for merchant in waiting]
+    ids = [merchant.merchant_id for merchant in waiting]
+    picked_id = st.session_state.get(_MERCHANT)
+    chosen = waiting[ids.index(picked_id)] if picked_id in ids else waiting[0]
     left, right = st.columns([2, 1])
     with left:
         st.markdown(f"**{words('merchants.pending')}**")
-        st.dataframe(
-            table.frame((_row(console, merchant, with_age=True) for merchant in waiting), _COLUMNS),
-            hide_index=True,
-            on_select=_picked,
-            selection_mode="single-row",
-            key="merchants.queue",
+        table.pick(
+            "merchants.queue",
+            table.frame((_row(console, one, with_age=True) for one in waiting), _COLUMNS),
+            ids,
+            chosen.merchant_id,
+            _show_merchant,
+            height=table.row_height(len(waiting), ROWS_SHOWN),
             column_config=_column_config(console),
         )
-    picked_id = st.session_state.get(_MERCHANT)
-    chosen = next((one for one in waiting if one.merchant_id == picked_id), waiting[0])
     with right.container(border=True):
         st.markdown(f"**{chosen.name}** &nbsp; :gray[`{chosen.merchant_id}`]")
         decision_form(
@@ -91,11 +92,8 @@ def _column_config(console: Console) -> dict[str, Any]:
     }
 
 
-def _picked() -> None:
-    rows = st.session_state["merchants.queue"]["selection"]["rows"]
-    shown: list[str] = st.session_state.get(_SHOWN, [])
-    if rows and rows[0] < len(shown):
-        st.session_state[_MERCHANT] = shown[rows[0]]
+def _show_merchant(merchant_id: str) -> None:
+    st.session_state[_MERCHANT] = merchant_id
 
 
 def _forget() -> None:

@@ -25,7 +25,7 @@ def decision_form(
         version: What is on the screen; the gateway refuses a decision on anything older.
         can_act: Whether the gateway answers.
         is_order: An order (which may be labelled as fraud too) or a merchant.
-        after: Called when something was decided, or had been by somebody else.
+        after: Called when it was decided; not when it was refused, so that it stays in view.
     """
     words = console.words
     st.markdown(f"**{words('review.decide')}**")
@@ -66,7 +66,7 @@ def decision_form(
     if not (reason or "").strip():
         st.error(words("review.reason.needed"))
         return
-    decide(
+    decided = decide(
         console,
         object_id,
         version,
@@ -75,7 +75,8 @@ def decision_form(
         is_order=is_order,
         also_fraud=bool(also_fraud) and rejected,
     )
-    after()
+    if decided:
+        after()
     st.rerun()
 
 

@@ -44,6 +44,7 @@ def facts(console: Console, detail: OrderDetail) -> None:
         columns[place % 2].markdown(f":gray[{words(key)}] &nbsp; `{_inert(value)}`")
 
 
+ROWS_SHOWN = 7
 _BADGES: Mapping[str, Literal["green", "orange", "blue", "red"]] = {
     "APPROVE": "green",
     "CHALLENGE": "orange",
@@ -127,7 +128,7 @@ def _related(console: Console, related: Sequence[RelatedOrder]) -> None:
     st.dataframe(
         table.frame(rows, columns),
         hide_index=True,
-        height=min(300, 38 + 35 * len(related)),
+        height=table.row_height(len(related), ROWS_SHOWN),
         column_config={
             "time": words("col.time"),
             "shared": st.column_config.ListColumn(words("review.shared"), width=190),

@@ -1,6 +1,7 @@
 """Tables: what a column is called, how wide it is, and which colours its words have."""
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -67,6 +68,56 @@ def reason_texts(
 ) -> list[str]:
     """Write the strongest reasons in words."""
     return [text(reason.code) for reason in reasons][:limit]
+
+
+def pick(
+    name: str,
+    data: pd.DataFrame,
+    ids: Sequence[str],
+    chosen: str,
+    on_pick: Callable[[str], None],
+    *,
+    height: int,
+    column_config: Mapping[str, Any],
+) -> None:
+    """Show a table of which one row is picked, and always the one that is shown below it.
+
+    Streamlit remembers a picked row by its place. When the rows change, that place is another
+    row, so a table of other rows is another table here and starts with the chosen one picked.
+
+    Args:
+        name: Name of the table on its page.
+        data: One row for each id.
+        ids: What the rows stand for.
+        chosen: The one that is shown now; it need not be among them.
+        on_pick: Called with the id that was picked.
+        height: Pixels.
+        column_config: As for `st.dataframe`.
+    """
+    digest = hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
+    key = f"{name}.{digest}"
+    place = ids.index(chosen) if chosen in ids else None
+
+    def picked() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows and rows[0] < len(ids):
+            on_pick(ids[rows[0]])
+
+    st.dataframe(
+        data,
+        hide_index=True,
+        height=height,
+        on_select=picked,
+        selection_mode="single-row" if place is None else "single-row-required",
+        selection_default=None if place is None else {"selection": {"rows": [place]}},
+        key=key,
+        column_config=column_config,
+    )
+
+
+def row_height(count: int, most: int) -> int:
+    """Return the height of a table of so many rows, at most `most`, in pixels."""
+    return 38 + 35 * min(count, most)
 
 
 def frame(rows: Iterable[Mapping[str, object]], columns: Iterable[str]) -> pd.DataFrame:

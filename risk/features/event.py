@@ -151,10 +151,34 @@ def safe_values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[lis
     return [*header, *keys, presence, *context, *_PADDING], broken + fields
 
 
+def write_attempt(
+    transaction: Transaction, now_us: int, seq: int, into: memoryview
+) -> tuple[list[int], list[str]]:
+    """Write the vector of an attempt into a buffer; whatever the transaction holds, it succeeds.
+
+    Args:
+        transaction: What is to be assessed.
+        now_us: Unix time of the attempt, microseconds.
+        seq: Its place in the log.
+        into: Bytes of an event.
+
+    Returns:
+        The integers written, and the names of fields that could not be used.
+    """
+    try:
+        values, broken = values_of(transaction, now_us, seq)
+        _PACK.pack_into(into, 0, *values)
+    except Exception:  # noqa: BLE001 - an event must not be lost over a field of it
+        values, broken = safe_values_of(transaction, now_us, seq)
+        _PACK.pack_into(into, 0, *values)
+    return values, broken
+
+
 def encode(transaction: Transaction, now_us: int, seq: int) -> IntVector:
     """Return the vector of an attempt, shape ``(EVENT_WIDTH,)``; unusable context is missing."""
-    values, _ = values_of(transaction, now_us, seq)
-    return np.array(values, dtype=np.int64)
+    event = np.zeros(EVENT_WIDTH, dtype=np.int64)
+    write_attempt(transaction, now_us, seq, event.data.cast("B"))
+    return event
 
 
 def pack(values: list[int]) -> bytes:

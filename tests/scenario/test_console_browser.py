@@ -83,9 +83,9 @@ def requested_hosts(browser: WebDriver) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "language", "expected"),
     [
+        ("reconciliation", "en", "Reconciliation"),  # First: a link on a fresh server.
         ("", "zh", "实时监控"),
         ("", "en", "Monitoring"),
-        ("reconciliation", "en", "Reconciliation"),
         ("review", "zh", "风险审核"),
     ],
 )

@@ -55,7 +55,7 @@ def _script(
         actor=str(streamlit.session_state.get("actor", "")),
         http=http,
     )
-    import_module(f"dashboard.pages.{page}").render(desk)
+    import_module(f"dashboard.areas.{page}").render(desk)
 
 
 def show(

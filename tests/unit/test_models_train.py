@@ -145,7 +145,9 @@ def test_the_same_data_and_seed_give_the_same_trees() -> None:
 def test_progress_rises_to_one() -> None:
     told: list[float] = []
 
-    train(toy(), settings=Settings(trees_max=5, threads=1), progress=lambda part, _: told.append(part))
+    train(
+        toy(), settings=Settings(trees_max=5, threads=1), progress=lambda part, _: told.append(part)
+    )
 
     assert told == sorted(told)
     assert told[-1] == 1.0

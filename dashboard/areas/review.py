@@ -1,7 +1,6 @@
 """The review desk: orders and merchants that wait for a person, and what people decided before."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -16,6 +15,7 @@ from gateway.queries.reader import Reader, ReaderError
 
 QUEUE_CHECK_S = 5
 SOON_US = 3_600_000_000
+ROWS_SHOWN = 8
 _SHOWN = "review.shown"
 _ORDER = "order"
 
@@ -60,11 +60,11 @@ def _orders(console: Console, reader: Reader, held: Sequence[HeldOrder], *, can_
     words = console.words
     st.session_state[_SHOWN] = [order.trade_no for order in held]
     _summary(console, held)
+    trade_no = st.query_params.get(_ORDER) or (held[0].trade_no if held else "")
     if held:
-        _queue(console, held)
+        _queue(console, held, trade_no)
     else:
         notice.empty(words("review.empty"), words("review.empty.how"))
-    trade_no = st.query_params.get(_ORDER) or (held[0].trade_no if held else "")
     if trade_no:
         _one(console, reader, trade_no, can_act=can_act)
 
@@ -100,7 +100,7 @@ def _watch(console: Console) -> None:
             st.rerun(scope="app")
 
 
-def _queue(console: Console, held: Sequence[HeldOrder]) -> None:
+def _queue(console: Console, held: Sequence[HeldOrder], chosen: str) -> None:
     words = console.words
     now_us = console.clock_us()
     rows = (
@@ -120,13 +120,13 @@ def _queue(console: Console, held: Sequence[HeldOrder]) -> None:
     )
     columns = ("score", "amount", "reasons", "merchant", "pay_type", "age", "left", "trade_no")
     text = st.column_config.TextColumn
-    st.dataframe(
+    table.pick(
+        "review.queue",
         table.frame(rows, columns),
-        hide_index=True,
-        height=min(318, 38 + 35 * len(held)),
-        on_select=_picked,
-        selection_mode="single-row",
-        key="review.queue",
+        [order.trade_no for order in held],
+        chosen,
+        _show_order,
+        height=table.row_height(len(held), ROWS_SHOWN),
         column_config={
             "score": table.score_bar(words),
             "amount": table.right(words("col.amount"), 110),
@@ -140,13 +140,9 @@ def _queue(console: Console, held: Sequence[HeldOrder]) -> None:
     )
 
 
-def _picked() -> None:
-    """Put the picked order into the address; the row counts in the list that was on the screen."""
-    picked: dict[str, Any] = st.session_state["review.queue"]
-    rows = picked["selection"]["rows"]
-    shown: list[str] = st.session_state.get(_SHOWN, [])
-    if rows and rows[0] < len(shown):
-        st.query_params[_ORDER] = shown[rows[0]]
+def _show_order(trade_no: str) -> None:
+    """Put the picked order into the address."""
+    st.query_params[_ORDER] = trade_no
 
 
 def _one(console: Console, reader: Reader, trade_no: str, *, can_act: bool) -> None:

@@ -31,6 +31,8 @@ _ACCOUNT_GROUPS = (
 )
 _BOOKS_KEPT_S = 5
 ACCOUNT_COUNT_SHOWN = 200
+RUNS_SHOWN = 6
+_RUN = "recon.chosen"
 
 
 def render(console: Console) -> None:
@@ -83,6 +85,7 @@ def _bill_form(console: Console, health: dict[str, Any] | None, runs: Sequence[R
         with st.spinner(words("recon.running")):
             _run(console, console.api(), str(channel), f"{day:%Y-%m-%d}")
         _books.clear()
+        st.session_state.pop(_RUN, None)  # The new run is the one to look at.
         st.rerun()
 
 
@@ -170,13 +173,16 @@ def _show_runs(console: Console, reader: Reader, runs: Sequence[ReconRun]) -> No
         return
     shown = table.frame((_run_row(console, run) for run in runs), _RUN_COLUMNS)
     number = st.column_config.NumberColumn
-    picked = st.dataframe(
+    ids = [run.run_id for run in runs]
+    picked_id = st.session_state.get(_RUN)
+    chosen = runs[ids.index(picked_id)] if picked_id in ids else runs[0]
+    table.pick(
+        "recon.runs",
         shown,
-        hide_index=True,
-        height=min(248, 38 + 35 * len(runs)),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="recon.runs",
+        ids,
+        chosen.run_id,
+        _show_run,
+        height=table.row_height(len(runs), RUNS_SHOWN),
         column_config={
             "time": words("col.time"),
             "channel": words("col.channel"),
@@ -189,9 +195,11 @@ def _show_runs(console: Console, reader: Reader, runs: Sequence[ReconRun]) -> No
             "gap": table.right(words("recon.gap")),
         },
     )
-    chosen = picked["selection"]["rows"]
-    place = chosen[0] if chosen and chosen[0] < len(runs) else 0
-    _show_breaks(console, reader, runs[place])
+    _show_breaks(console, reader, chosen)
+
+
+def _show_run(run_id: str) -> None:
+    st.session_state[_RUN] = run_id
 
 
 _RUN_COLUMNS = (

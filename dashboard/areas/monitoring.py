@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from dashboard.parts import chart, notice, table
+from dashboard.parts import address, chart, notice, table
 from dashboard.parts.console import Console
 from dashboard.parts.money import duration, micros, money, percent, short_money
 from dashboard.parts.text import Words
@@ -15,7 +15,7 @@ from gateway.queries.reader import ReaderError
 from gateway.queries.traffic import OUTCOMES, SCORE_BIN_COUNT
 from risk.decision import RiskOutcome
 
-WINDOWS_MINUTES = (15, 60, 360)
+WINDOWS_MINUTES = ("15", "60", "360")
 REFRESH_S = 2
 LATEST_COUNT = 40
 IDLE_AFTER_S = 30
@@ -32,12 +32,10 @@ def render(console: Console) -> None:
         minutes = st.segmented_control(
             words("window"),
             WINDOWS_MINUTES,
-            default=WINDOWS_MINUTES[0],
             required=True,
-            format_func=lambda n: _window_name(words, n),
-            key="window",
-            bind="query-params",
+            format_func=lambda minutes: _window_name(words, int(minutes)),
             label_visibility="collapsed",
+            **address.bound("window", address.read("window", WINDOWS_MINUTES, "15")),
         )
     _live(console, int(minutes or WINDOWS_MINUTES[0]))
 
@@ -57,7 +55,7 @@ def _live(console: Console, minutes: int) -> None:
             console.reader(),
             until_us=window.until_us + 1,
             limit=LATEST_COUNT,
-            outcome=st.session_state.get("outcome"),
+            outcome=address.read("outcome", OUTCOMES, "") or None,
         )
     except ReaderError as error:
         notice.unreadable(console, error)
@@ -235,9 +233,8 @@ def _latest(console: Console, rows: Sequence[DecisionRow]) -> None:
             words("latest.filter"),
             [str(outcome) for outcome in OUTCOMES],
             format_func=lambda outcome: words(f"outcome.{outcome}"),
-            key="outcome",
-            bind="query-params",
             label_visibility="collapsed",
+            **address.bound("outcome", address.read("outcome", OUTCOMES, "")),
         )
     if not rows:
         notice.empty(words("latest.empty"))
