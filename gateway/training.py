@@ -4,12 +4,13 @@ Lives beside the command line because it joins rooms that must not know each oth
 tables, the files of `gateway.replay`, and `models`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Connection, text
@@ -20,10 +21,16 @@ from gateway.replay.mapping import Mapping, guess, load
 from models.dataset import Dataset, PastPayment, from_events, from_history, from_log
 from models.registry import Registry
 from models.train import TrainedModel, train
+from risk import Feedback
+from risk.features import event
 from risk.transaction import EMPTY_CONTEXT, RiskContext, Transaction
 
 Show = Callable[[float, str], None]
 _RISK_CONTEXT = msgspec.json.Decoder(RiskContext)
+
+
+class NotTrained(Exception):
+    """There is too little to learn from; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +87,68 @@ def ensure_first_model(var: Path) -> str:
         return bootstrap(var, progress=show)
 
 
-def train_on_log(conn: Connection, var: Path, *, known_by_us: int, progress: Show) -> str:
-    """Train on the log with what was known by a time, register, promote; return the version."""
-    trained = train(_log_dataset(conn, known_by_us), progress=progress)
-    registry = Registry(var)
-    version = registry.register(trained, run_name=f"event log known by {known_by_us} us")
-    registry.promote(version)
-    return version
+@dataclass(frozen=True, slots=True)
+class LaterLabel:
+    """A label that was not known yet: whose, what, and when it will be."""
+
+    known_at_us: int
+    trade_no: str
+    label: Feedback
+
+
+def train_on_log(
+    conn: Connection,
+    var: Path,
+    *,
+    known_by_us: int,
+    later: Sequence[LaterLabel] = (),
+    progress: Show,
+) -> tuple[str, bool]:
+    """Train on the event log, register, promote.
+
+    Args:
+        conn: A connection to read the log from.
+        var: Folder of the embedded state.
+        known_by_us: Only labels known by then are learnt from.
+        later: Labels to add in hindsight if too few were known by then. Features are untouched:
+            they never see a label before its time.
+        progress: Told a fraction and what is going on.
+
+    Returns:
+        The version that now decides, and whether it learnt in hindsight.
+
+    Raises:
+        NotTrained: if there is too little to learn from either way.
+    """
+    registry, hindsight = Registry(var), False
+    try:
+        try:
+            trained = train(_log_dataset(conn, known_by_us), progress=progress)
+        except ValueError:
+            if not later:
+                raise
+            hindsight = True
+            trained = train(_hindsight_dataset(conn, later), progress=progress)
+        how = "in hindsight" if hindsight else f"known by {known_by_us} us"
+        version = registry.register(trained, run_name=f"event log, labels {how}")
+        registry.promote(version)
+    except ValueError as problem:
+        raise NotTrained(str(problem)) from problem
+    return version, hindsight
+
+
+def _hindsight_dataset(conn: Connection, later: Sequence[LaterLabel]) -> Dataset:
+    log = conn.execute(text("SELECT seq, kind, trade_no, payload FROM risk_events ORDER BY seq"))
+    rows = log.all()
+    places = {row.trade_no: row.seq - 1 for row in rows if row.kind == "ATTEMPT"}
+    events = event.stack([row.payload for row in rows])
+    labels = [
+        event.encode_feedback(
+            told.label, events[places[told.trade_no]], seq=seq, known_at_us=told.known_at_us
+        )
+        for seq, told in enumerate(sorted(later, key=lambda told: told.known_at_us), len(rows) + 1)
+    ]
+    return from_events(np.vstack([events, *labels]))
 
 
 def _trained(

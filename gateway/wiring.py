@@ -6,6 +6,7 @@ first request, and only one process may own that state: a lock on a file says wh
 
 import asyncio
 import fcntl
+import logging
 import os
 import secrets
 import time
@@ -47,6 +48,7 @@ from gateway.worker.resolve import Resolver
 from risk import Decision
 from risk import Engine as RiskEngine
 
+_log = logging.getLogger("yumen.risk")
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
 MODEL_POLL_S = 1.0
@@ -318,11 +320,19 @@ def _model_refresher(risk: RiskEngine) -> Callable[[], Awaitable[int]]:
 
 def _decision_counter(metrics: Metrics) -> Callable[[Decision], None]:
     def count(decision: Decision) -> None:
-        metrics.decisions.labels(decision.outcome.value).inc()
-        metrics.assess_seconds.observe(decision.elapsed_us / 1e6)
-        metrics.log_seq.set(decision.event.seq)
+        metrics.decided(
+            decision.outcome.value,
+            decision.degraded,
+            decision.event.seq,
+            decision.elapsed_us / 1e6,
+        )
         if decision.degraded:
-            metrics.degraded.labels(decision.degraded).inc()
+            _log.warning(
+                "risk was degraded for %s: %s; decided by %s",
+                decision.event.trade_no,
+                decision.degraded,
+                decision.fallback or "the full path",
+            )
 
     return count
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -155,7 +155,7 @@ class Stand:
 
 
 @asynccontextmanager
-async def _served(app: Any, port: int, *, lifespan: str) -> AsyncIterator[None]:
+async def _served(app: Any, port: int, *, lifespan: Literal["on", "off"]) -> AsyncIterator[None]:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -183,7 +183,7 @@ async def standing(var: Path, **settings: Any) -> AsyncIterator[Stand]:
     clock = MovableClock()
     port, shop_port = free_port(), free_port()
     settings = {"worker_poll_s": 0.02, "risk_deadline_us": 1_000_000} | settings
-    gateway = build(Settings(_env_file=None, var=var, port=port, **settings), clock_us=clock)
+    gateway = build(Settings(var=var, port=port, **settings), clock_us=clock)
     vault = Vault(var)
     made = await gateway.context.writer.run(
         lambda conn: create_merchant(conn, vault, "tea shop", now_us=clock())

@@ -15,21 +15,33 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from gateway.bench.load import LoadFigures, http_post, run_load
-from gateway.domain.merchant import Algorithm, MerchantKey
+from gateway.domain.merchant import MerchantKey
+from gateway.domain.money import to_major
 from gateway.signing import sign
+from gateway.store.merchants import NewMerchant, create_merchant
+from gateway.store.migrate import migrate
+from gateway.store.unit_of_work import Writer
+from gateway.store.vault import Vault
 from gateway.wiring import wall_clock_us
+from models.bootstrap import world
+from models.synthetic import Stream
+from models.synthetic.population import Population
 
 CONNECTIONS = 16
 ROUNDS = 3
+MERCHANTS = 20
+PACE_PER_S = 20.0  # Of the synthetic stream: how its payers and merchants behave.
 PATH = "/api/payment/create"
 SECONDS_TO_START = 60
 
@@ -57,26 +69,33 @@ def run(
     with tempfile.TemporaryDirectory(prefix="yumen-bench-") as folder:
         var = Path(folder)
         _train(var, model_rows)
-        merchant = _merchant(var)
+        keys = merchant_keys(var)
         with _serving(var) as (gateway, echo):
-            return asyncio.run(_measure(merchant, gateway, echo, count, paced_count))
+            population = world(model_rows).population()  # The one the model has learned.
+            orders = synthetic_orders(count // 4 + ROUNDS * count + paced_count, population)
+            return asyncio.run(_measure(keys, orders, gateway, echo, count, paced_count))
 
 
 async def _measure(
-    merchant: dict[str, str], gateway: _Server, echo: _Server, count: int, paced_count: int
+    keys: Sequence[MerchantKey],
+    orders: Sequence[dict[str, str]],
+    gateway: _Server,
+    echo: _Server,
+    count: int,
+    paced_count: int,
 ) -> dict[str, Any]:
-    payments = _risk_contexts(count)
-    batches = iter(_signed_batches(merchant, payments, ROUNDS + 2, max(count, paced_count)))
-    warm = next(batches)
+    stream = iter(orders)
+    warm = signed_batch(keys, list(islice(stream, count // 4)), "warm")
     for server in (gateway, echo):
-        await run_load(server.port, warm[: count // 4], connections=CONNECTIONS)
+        await run_load(server.port, warm, connections=CONNECTIONS)
     full: dict[str, list[LoadFigures]] = {gateway.name: [], echo.name: []}
-    for _ in range(ROUNDS):
-        requests = next(batches)[:count]
+    for round_no in range(ROUNDS):
+        requests = signed_batch(keys, list(islice(stream, count)), str(round_no))
         for server in (gateway, echo):
             full[server.name].append(await run_load(server.port, requests, connections=CONNECTIONS))
     rates = {name: statistics.median(f.requests_per_s for f in runs) for name, runs in full.items()}
-    requests, half_per_s = next(batches)[:paced_count], rates[gateway.name] / 2
+    half_per_s = rates[gateway.name] / 2
+    requests = signed_batch(keys, list(islice(stream, paced_count)), "paced")
     paced = {
         server.name: await run_load(
             server.port, requests, connections=CONNECTIONS * 4, requests_per_s=half_per_s
@@ -130,45 +149,51 @@ async def _assess_figures(port: int) -> dict[str, float]:
     return {"assess_mean_us": float(values["yumen_assess_seconds_sum"]) / count * 1e6}
 
 
-def _risk_contexts(count: int) -> list[str]:
-    """Risk contexts of synthetic payments, as merchants would send them."""
-    from models.synthetic import risk_contexts_json  # Imported late: numpy tables.
-
-    return risk_contexts_json(count, seed=7)
-
-
-def _signed_batches(
-    merchant: dict[str, str], contexts: Sequence[str], batch_count: int, size: int
-) -> Iterator[list[bytes]]:
-    """Yield batches of signed requests, made just before they are sent: timestamps expire."""
-    key = MerchantKey(
-        key_id=merchant["key_id"],
-        merchant_id=merchant["merchant_id"],
-        algorithm=Algorithm.HMAC_SHA256,
-        secret=merchant["secret"].encode(),
-        public_key_pem=b"",
-        platform_private_key_pem=b"",
-        expires_at_us=0,
-    )
-    for batch_no in range(batch_count):
-        batch = []
-        for place in range(size):
-            params = {
-                "merchant_id": merchant["merchant_id"],
-                "out_trade_no": f"{merchant['merchant_id']}-bench-{batch_no}-{place:08d}",
-                "total_amount": f"{place % 900 + 10}.{place % 100:02d}",
-                "currency": "CNY",
+def synthetic_orders(count: int, population: Population) -> list[dict[str, str]]:
+    """Synthetic orders in the order of a synthetic stream, unsigned and without a merchant."""
+    now_us = wall_clock_us()
+    stream = Stream(population, seed=7, now_us=now_us, payments_per_s=PACE_PER_S)
+    orders = []
+    for place in range(count):
+        payment = stream.next_payment(now_us + int(place / PACE_PER_S * 1e6))
+        orders.append(
+            {
+                "seller": payment.merchant,
+                "total_amount": str(to_major(payment.amount_minor, payment.currency)),
+                "currency": payment.currency,
                 "subject": "明前龙井 250 g",
                 "body": "synthetic order of a benchmark",
+                # Opened by a signed link: what a call to the channel costs is the channel's.
                 "pay_type": "alipay",
                 "notify_url": "http://127.0.0.1:9/notify",
                 "return_url": "https://shop.example/done",
-                "risk_context": contexts[place % len(contexts)],
-                "timestamp": str(wall_clock_us() // 1000),
+                "risk_context": json.dumps(payment.risk_context(), separators=(",", ":")),
             }
-            params["sign"] = sign(key, params)
-            batch.append(http_post(PATH, json.dumps(params, ensure_ascii=False).encode()))
-        yield batch
+        )
+    return orders
+
+
+def signed_batch(
+    keys: Sequence[MerchantKey], orders: Sequence[dict[str, str]], label: str
+) -> list[bytes]:
+    """Sign create requests just before they are sent: timestamps expire.
+
+    Args:
+        keys: The merchants' keys; each synthetic seller is one of them.
+        orders: As `synthetic_orders` makes them.
+        label: Part of the order numbers; another one for each batch.
+    """
+    batch = []
+    for place, order in enumerate(orders):
+        key = keys[zlib.crc32(order["seller"].encode()) % len(keys)]
+        params = {name: value for name, value in order.items() if name != "seller"} | {
+            "merchant_id": key.merchant_id,
+            "out_trade_no": f"{key.merchant_id}-bench-{label}-{place:08d}",
+            "timestamp": str(wall_clock_us() // 1000),
+        }
+        params["sign"] = sign(key, params)
+        batch.append(http_post(PATH, json.dumps(params, ensure_ascii=False).encode()))
+    return batch
 
 
 def _train(var: Path, rows: int) -> None:
@@ -180,14 +205,33 @@ def _train(var: Path, rows: int) -> None:
     subprocess.run([sys.executable, "-c", code, str(var), str(rows)], check=True)
 
 
-def _merchant(var: Path) -> dict[str, str]:
-    made = subprocess.run(
-        [*_yumen(), "merchant", "create", "--name", "bench", "--var", str(var), "--json"],
-        check=True,
-        capture_output=True,
-    )
-    merchant: dict[str, str] = json.loads(made.stdout.splitlines()[-1])
-    return merchant
+def merchant_keys(var: Path) -> list[MerchantKey]:
+    """Make the benchmark's merchants in the database under `var`, and return their keys."""
+
+    async def make() -> list[NewMerchant]:
+        migrate(var / "yumen.db")
+        writer, vault = Writer(var / "yumen.db"), Vault(var)
+        made = [
+            await writer.run(
+                lambda conn: create_merchant(conn, vault, "bench", now_us=wall_clock_us())
+            )
+            for _ in range(MERCHANTS)
+        ]
+        await writer.close()
+        return made
+
+    return [
+        MerchantKey(
+            key_id=merchant.key_id,
+            merchant_id=merchant.merchant_id,
+            algorithm=merchant.algorithm,
+            secret=merchant.secret.encode(),
+            public_key_pem=b"",
+            platform_private_key_pem=b"",
+            expires_at_us=0,
+        )
+        for merchant in asyncio.run(make())
+    ]
 
 
 def _yumen() -> list[str]:

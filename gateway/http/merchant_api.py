@@ -158,8 +158,8 @@ class MerchantApi:
         except Exception:  # noqa: BLE001 - a merchant gets a code, never a trace; we get the log
             _log.exception("a %s failed", route)
             status, answer = Busy.http_status, self._refusal(Busy("not answered; nothing is lost"))
-        self.metrics.requests.labels(route, str(answer.get("error_code", "SUCCESS"))).inc()
-        self.metrics.request_seconds.labels(route).observe(time.perf_counter() - started_s)
+        code = str(answer.get("error_code", "SUCCESS"))
+        self.metrics.answered(route, code, time.perf_counter() - started_s)
         if sender is not None:
             answer["sign"] = await signed(sender.key, answer)
         await respond(send, status, _encode(answer))

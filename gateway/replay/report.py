@@ -46,6 +46,8 @@ class Report:
     zero_amounts_replaced: int
     outcomes: dict[str, int]
     train_rows: int
+    train_labels: str
+    not_trained: str
     model_version: str
     detection: Detection
     seconds: float
@@ -75,7 +77,7 @@ class Report:
             "labels": f"{self.labelled:,} rows labelled",
             "zero amounts": f"{self.zero_amounts_replaced:,} replaced",
             "decisions": f"{outcomes}; {self.degraded:,} degraded",
-            "trained": f"on the first {self.train_rows:,} rows: {self.model_version}",
+            "trained": self._training(),
             "measured": f"on {found.tested:,} labelled rows after, {found.tested_frauds:,} frauds",
             "ROC AUC": _figure(found.roc_auc),
             "average precision": _figure(found.average_precision),
@@ -87,6 +89,16 @@ class Report:
         }
         lines = [f"{name:20} {value}" for name, value in table.items()]
         return lines + [f"BROKEN               {finding}" for finding in self.broken]
+
+    def _training(self) -> str:
+        if self.not_trained:
+            return f"not at all: {self.not_trained}"
+        if not self.train_rows:
+            return "not at all"
+        labels = f"labels {self.train_labels}"
+        if self.train_labels != "known in time":
+            labels += " (too few were known by then; features never see them early)"
+        return f"on the first {self.train_rows:,} rows, {labels}: {self.model_version}"
 
 
 def _figure(value: float | None) -> str:

@@ -130,6 +130,9 @@ class _Session:
         self._sent = _Sent()
         self._model_version = "none"
         self._train_at = int(extent.rows * options.train_fraction)
+        self._is_due = self._train_at > 0
+        self._hindsight = False
+        self._not_trained = ""
         self._started_s = 0.0
         self._training_s = 0.0
 
@@ -140,7 +143,7 @@ class _Session:
         for chunk in rows.chunks(self._options.path, self._mapping, self._options.rows_max):
             self._sent.labels.append(chunk.labels)
             for start in range(0, len(chunk), BATCH_ROWS):
-                if self._train_at and done >= self._train_at and self._model_version == "none":
+                if self._is_due and done >= self._train_at:
                     self._train(done)
                 count = min(BATCH_ROWS, len(chunk) - start)
                 await self._batch(chunk, start, count, done)
@@ -234,23 +237,28 @@ class _Session:
 
     def _train(self, done: int) -> None:
         """Train on the log so far with what is known by now, and let the gateway pick it up."""
-        from gateway.training import train_on_log
+        from gateway.training import LaterLabel, NotTrained, train_on_log
 
         started_s = time.perf_counter()
         task = self._progress.add_task(f"training on {done:,} rows", total=1.0, speed="")
+        self._train_at, self._is_due = done, False
 
         def show(share: float, what: str) -> None:
             self._progress.update(task, completed=share, speed=what)
 
-        with self._gateway.context.reader.connect() as conn:
-            self._model_version = train_on_log(
-                conn, self._options.var, known_by_us=self._clock(), progress=show
-            )
-        risk = self._gateway.context.risk
-        if risk is None or not risk.refresh_model():
-            raise RuntimeError(f"the gateway did not take up model {self._model_version}")
+        later = [LaterLabel(at_us, trade, _LABELS[n]) for at_us, n, trade in self._sent.waiting]
+        try:
+            with self._gateway.context.reader.connect() as conn:
+                self._model_version, self._hindsight = train_on_log(
+                    conn, self._options.var, known_by_us=self._clock(), later=later, progress=show
+                )
+        except NotTrained as problem:
+            self._not_trained = str(problem)
+        else:
+            risk = self._gateway.context.risk
+            if risk is None or not risk.refresh_model():
+                raise RuntimeError(f"the gateway did not take up model {self._model_version}")
         self._progress.update(task, completed=1.0, speed=self._model_version)
-        self._train_at = done
         self._training_s += time.perf_counter() - started_s
 
     def _report(self, seconds: float) -> Report:
@@ -274,6 +282,8 @@ class _Session:
             zero_amounts_replaced=self._extent.zero_count,
             outcomes=scored.outcomes,
             train_rows=self._train_at if self._model_version != "none" else 0,
+            train_labels="in hindsight" if self._hindsight else "known in time",
+            not_trained=self._not_trained,
             model_version=self._model_version,
             detection=detect(labels[tested], scored.score[tested], scored.declined[tested]),
             seconds=round(seconds, 3),

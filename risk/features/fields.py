@@ -37,7 +37,7 @@ FUNDING: Final = {"debit": 1, "credit": 2, "prepaid": 3, "wallet": 4}
 THREE_DS: Final = {"Y": 1, "A": 2, "C": 3, "U": 4, "N": 5, "R": 6}
 MISMATCHES: Final = ("ip_card", "ip_payer", "ship_card", "geo_ip", "card_payer", "payee_payer")
 BOUND: Final = 1 << 53
-MICRO: Final = 1_000_000
+MICRO: Final = 1_000_000.0  # A float, so that a word times it is an error and not a long word.
 NIGHT_ENDS_HOUR: Final = 6
 # A country's clock where the payer's own was not sent: minutes east of UTC, one zone a country.
 COUNTRY_TZ_MIN: Final = {

@@ -45,7 +45,7 @@ def save(path: Path, seq: int, arrays: Arrays) -> None:
 def load(path: Path) -> tuple[int, Arrays] | None:
     """Return (seq, arrays), or None if there is no snapshot this engine can use."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             head = json.loads(stored["header"].tobytes())
             if head["engine"] != ENGINE_VERSION or head["features"] != FEATURE_HASH:
                 return None
