@@ -136,7 +136,7 @@ def test_events_of_strangers_between_change_no_window(
     foreign = events_of(strangers)
     keys = foreign[:, FIRST_KEY : FIRST_KEY + KEY_COUNT]
     keys[keys != 0] ^= 0x5A5A_5A5A_5A5A
-    mixed = []
+    mixed: list[np.ndarray] = []
     ours = []
     for place in range(max(len(own), len(foreign))):
         if place < len(own):

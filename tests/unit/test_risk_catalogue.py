@@ -7,7 +7,7 @@ import pytest
 from risk.decision import RiskOutcome
 from risk.features.catalogue import FEATURE_NAMES, FEATURES, documentation, family_places, plan
 from risk.features.definition import Family, Formula
-from risk.policy import decide, without_score
+from risk.policy import Fallback, decide, without_score
 from risk.reasons import CODES, FEATURE_CODES, ranked, text
 from risk.rules.source import Action, Rule
 
@@ -94,10 +94,11 @@ def test_overrides_come_in_the_promised_order(
 
 
 def test_every_fallback_decides_with_and_without_rules() -> None:
+    fallbacks: tuple[Fallback, ...] = ("open", "closed", "rules")
     answers = {
         (fallback, name): without_score(fallback, hits).outcome.value
         for fallback, (name, hits) in product(
-            ("open", "closed", "rules"),
+            fallbacks,
             {"none ran": None, "silent": (), "hold": (HOLD,), "fixed": (FIXED,)}.items(),
         )
     }
