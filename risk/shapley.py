@@ -58,7 +58,8 @@ class Explainer:
         inner = len(self._feature)
         self._earlier = np.full(2 * inner, _NONE, dtype=np.int64)
         self._share = np.zeros(2 * inner)
-        deepest = _prepare(
+        deepest = np.zeros(len(trees), dtype=np.int64)
+        _prepare(
             self._starts,
             self._feature,
             self._left,
@@ -69,33 +70,32 @@ class Explainer:
             np.zeros(2 * inner, dtype=np.int64),
             self._earlier,
             self._share,
+            deepest,
         )
-        count = NODES * max(1, -(-deepest // (2 * NODES)))
-        points, weights = np.polynomial.legendre.leggauss(count)
-        self._points = ((points + 1.0) / 2.0).reshape(-1, NODES)
-        self._weights = (weights / 2.0).reshape(-1, NODES)
+        self._walks = _walks(deepest)
         widest = max((len(tree["split_feature"]) for tree in trees), default=1)
         self._down = np.zeros((widest, NODES))
         self._up = np.zeros((widest, NODES))
-        self._whole = np.zeros((2 * widest, NODES))
         self._factor = np.zeros((2 * widest, NODES))
+        self._gain = np.zeros((2 * widest, NODES))
         self._follows = np.zeros(2 * widest)
 
     def contributions(self, features: Floats) -> Floats:
         """Return each feature's share in the log-odds, shape ``(F,)``, float64."""
         out = np.zeros(len(features))
-        for points, weights in zip(self._points, self._weights, strict=True):
-            parts = self._walk(features, points)
+        for trees, points, weights in self._walks:
+            parts = self._walk(features, trees, points)
             for node in range(NODES):
                 out += weights[node] * parts[:, node]
         return out
 
-    def _walk(self, features: Floats, points: Floats) -> Floats:
+    def _walk(self, features: Floats, trees: Ints, points: Floats) -> Floats:
         parts = np.zeros((len(features), NODES))
         _explain(
             points,
             features,
             self._starts,
+            trees,
             self._feature,
             self._threshold,
             self._kind,
@@ -106,8 +106,8 @@ class Explainer:
             self._share,
             self._down,
             self._up,
-            self._whole,
             self._factor,
+            self._gain,
             self._follows,
             parts,
         )
@@ -124,6 +124,19 @@ _FIELDS: Final = (
     "leaf_value",
     "leaf_count",
 )
+
+
+def _walks(deepest: Ints) -> list[tuple[Ints, Floats, Floats]]:
+    """Return (trees, points, weights) of every walk: a tree gets as many nodes as it needs."""
+    walks = []
+    rounds = np.maximum(1, -(-deepest // (2 * NODES)))
+    for count in sorted(set(rounds.tolist())):
+        trees = np.flatnonzero(rounds == count).astype(np.int64)
+        points, weights = np.polynomial.legendre.leggauss(NODES * count)
+        for part in range(count):
+            nodes = slice(part * NODES, (part + 1) * NODES)
+            walks.append((trees, (points[nodes] + 1.0) / 2.0, weights[nodes] / 2.0))
+    return walks
 
 
 def _parse(block: str) -> dict[str, Floats]:
@@ -163,17 +176,15 @@ def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
     different: Ints,
     earlier: Ints,
     share: Floats,
-) -> int:
+    deepest: Ints,
+) -> None:
     """Fill in, for every edge, the share of rows that took it and its feature's earlier edge.
 
     The edges of inner node k (numbered within its tree) are 2k (left) and 2k + 1 (right). Shares
     are multiplied along edges of the same feature. `above` (the edge into a node) and `different`
-    (features on the path to an edge) are scratch.
-
-    Returns:
-        The most different features on any path.
+    (features on the path to an edge) are scratch; `deepest` receives the most different features
+    on any path of each tree.
     """
-    deepest = 0
     for tree in range(starts.size - 1):
         first = starts[tree]
         first_leaf = first + tree  # A tree has one leaf more than inner nodes.
@@ -195,72 +206,106 @@ def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
                 earlier[2 * first + edge] = search
                 before = different[2 * first + above[node]] if above[node] != _NONE else 0
                 different[2 * first + edge] = before + (search == _NONE)
-                deepest = max(deepest, different[2 * first + edge])
+                deepest[tree] = max(deepest[tree], different[2 * first + edge])
                 share[2 * first + edge] = (
                     part if search == _NONE else part * share[2 * first + search]
                 )
-    return int(deepest)
 
 
 @kernel
-def _enter(
+def _descend(  # noqa: PLR0917 - arrays go to a kernel one by one
     points: Floats,
-    edge: int,
-    follows: float,
-    share: float,
-    earlier: int,
-    whole: Floats,
+    x: Floats,
+    first: int,
+    inner: int,
+    feature: Ints,
+    threshold: Floats,
+    kind: Ints,
+    left: Ints,
+    right: Ints,
+    earlier: Ints,
+    share: Floats,
+    follows: Floats,
+    down: Floats,
     factor: Floats,
+    gain: Floats,
 ) -> None:
-    """Write an edge's factor, and what it adds to the products below it.
+    """Walk one tree from its root: what each edge multiplies, and the product above each node.
 
-    The two differ where the feature stood on the path before: the new factor replaces the old.
+    An edge's factor replaces the one its feature had on the path before. `gain` is what a leaf
+    below it is worth to the feature, once multiplied by the product above and the factors below:
+    for a feature met before, less what its earlier edge will be given for the same leaf.
     """
-    for q in range(NODES):
-        whole[edge, q] = points[q] * follows + (1.0 - points[q]) * share
-    if earlier == _NONE:
-        for q in range(NODES):
-            factor[edge, q] = whole[edge, q]
-    else:
-        for q in range(NODES):
-            factor[edge, q] = whole[edge, q] / whole[earlier, q]
+    for k in range(inner):
+        node = first + k
+        goes_left = _goes_left(x[feature[node]], threshold[node], kind[node])
+        for side in range(2):
+            edge = 2 * k + side
+            part = share[2 * first + edge]
+            before = earlier[2 * first + edge]
+            follow = 1.0 if goes_left == (side == 0) else 0.0
+            child = left[node] if side == 0 else right[node]
+            if before == _NONE:
+                follows[edge] = follow
+                for q in range(NODES):
+                    factor[edge, q] = part + points[q] * (follow - part)
+                    gain[edge, q] = follow - part
+            else:
+                old, old_part = follows[before], share[2 * first + before]
+                follow *= old
+                follows[edge] = follow
+                for q in range(NODES):
+                    replaced = old_part + points[q] * (old - old_part)
+                    factor[edge, q] = (part + points[q] * (follow - part)) / replaced
+                    gain[edge, q] = (
+                        (follow - part) - (old - old_part) * factor[edge, q]
+                    ) / replaced
+            if child >= 0:
+                for q in range(NODES):
+                    down[child, q] = down[k, q] * factor[edge, q]
 
 
 @kernel
-def _credit(
-    below: Floats, above: Floats, swing: float, part: Floats, factor: Floats, up: Floats
-) -> None:
-    """Credit an edge's feature with the leaves below it, and hand their sum to the node above."""
-    for q in range(NODES):
-        part[q] += swing * above[q] * below[q]
-        up[q] += factor[q] * below[q]
-
-
-@kernel
-def _correct(
-    below: Floats,
-    above: Floats,
-    swings: tuple[float, float],
-    part: Floats,
-    factors: tuple[Floats, Floats],
+def _climb(  # noqa: PLR0917 - arrays go to a kernel one by one
+    first: int,
+    first_leaf: int,
+    inner: int,
+    feature: Ints,
+    left: Ints,
+    right: Ints,
+    leaf_value: Floats,
+    down: Floats,
     up: Floats,
+    factor: Floats,
+    gain: Floats,
+    parts: Floats,
 ) -> None:
-    """Like `_credit` where the feature stood on the path before.
-
-    The leaves below get the new factor's credit, and the earlier edge, which will be credited
-    with them further up, is debited.
-    """
-    for q in range(NODES):
-        bare = above[q] / factors[1][q] * below[q]
-        part[q] += (swings[0] - swings[1] * factors[0][q]) * bare
-        up[q] += factors[0][q] * below[q]
+    """Walk one tree back: credit each edge's feature with the leaves below, and sum these up."""
+    for k in range(inner - 1, -1, -1):
+        node = first + k
+        credited = feature[node]
+        for q in range(NODES):
+            up[k, q] = 0.0
+        for side in range(2):
+            edge = 2 * k + side
+            child = left[node] if side == 0 else right[node]
+            if child >= 0:
+                for q in range(NODES):
+                    parts[credited, q] += gain[edge, q] * down[k, q] * up[child, q]
+                    up[k, q] += factor[edge, q] * up[child, q]
+            else:
+                value = leaf_value[first_leaf - child - 1]
+                for q in range(NODES):
+                    parts[credited, q] += gain[edge, q] * down[k, q] * value
+                    up[k, q] += factor[edge, q] * value
 
 
 @kernel
-def _explain(  # noqa: C901, PLR0917 - arrays go to a kernel one by one
+def _explain(  # noqa: PLR0917 - arrays go to a kernel one by one
     points: Floats,
     x: Floats,
     starts: Ints,
+    wanted: Ints,
     feature: Ints,
     threshold: Floats,
     kind: Ints,
@@ -271,52 +316,48 @@ def _explain(  # noqa: C901, PLR0917 - arrays go to a kernel one by one
     share: Floats,
     down: Floats,
     up: Floats,
-    whole: Floats,
     factor: Floats,
+    gain: Floats,
     follows: Floats,
     parts: Floats,
 ) -> None:
-    """Sum all trees into `parts`, one column a quadrature node.
+    """Sum the `wanted` trees into `parts`, one column a quadrature node.
 
     LightGBM numbers a child above its parent, so one pass forward and one back are enough.
     """
-    leaf = np.zeros(NODES)
-    for tree in range(starts.size - 1):
+    for tree in wanted:
         first = starts[tree]
         inner = starts[tree + 1] - first
-        down[0, :] = 1.0
-        up[:inner, :] = 0.0
-        for k in range(inner):
-            node = first + k
-            goes_left = _goes_left(x[feature[node]], threshold[node], kind[node])
-            for side in range(2):
-                edge = 2 * k + side
-                before = earlier[2 * first + edge]
-                follow = 1.0 if goes_left == (side == 0) else 0.0
-                if before != _NONE:
-                    follow *= follows[before]
-                follows[edge] = follow
-                _enter(points, edge, follow, share[2 * first + edge], before, whole, factor)
-                child = left[node] if side == 0 else right[node]
-                if child >= 0:
-                    for q in range(NODES):
-                        down[child, q] = down[k, q] * factor[edge, q]
-        for k in range(inner - 1, -1, -1):
-            node = first + k
-            for side in range(2):
-                edge = 2 * k + side
-                before = earlier[2 * first + edge]
-                child = left[node] if side == 0 else right[node]
-                if child >= 0:
-                    below = up[child]
-                else:
-                    below = leaf
-                    leaf[:] = leaf_value[first + tree - child - 1]
-                swing = follows[edge] - share[2 * first + edge]
-                part = parts[feature[node]]
-                if before == _NONE:
-                    _credit(below, down[k], swing, part, factor[edge], up[k])
-                else:
-                    debit = follows[before] - share[2 * first + before]
-                    pair = (factor[edge], whole[before])
-                    _correct(below, down[k], (swing, debit), part, pair, up[k])
+        for q in range(NODES):
+            down[0, q] = 1.0
+        _descend(
+            points,
+            x,
+            first,
+            inner,
+            feature,
+            threshold,
+            kind,
+            left,
+            right,
+            earlier,
+            share,
+            follows,
+            down,
+            factor,
+            gain,
+        )
+        _climb(
+            first,
+            first + tree,
+            inner,
+            feature,
+            left,
+            right,
+            leaf_value,
+            down,
+            up,
+            factor,
+            gain,
+            parts,
+        )

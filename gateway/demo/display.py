@@ -35,7 +35,7 @@ class Display:
         if not self._console.is_terminal:
             while True:
                 await asyncio.sleep(PLAIN_EVERY_S)
-                self._console.print(self._line(), highlight=False)
+                self._console.print(self._line(), highlight=False, soft_wrap=True)
         with Live(self._table(), console=self._console, transient=True) as live:
             while True:
                 await asyncio.sleep(REFRESH_S)

@@ -235,7 +235,7 @@ class _Session:
         end = "Ctrl-C" if options.duration_s is None else f"{options.duration_s:.0f} s"
         self._console.print(f"synthetic payments are flowing 合成交易进行中; ends: {end}")
         for line in places(addresses):
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def _http() -> httpx.AsyncClient:

@@ -1,6 +1,7 @@
 """Run a replay: check the file, send it batch by batch, train on the way, report on the rest."""
 
 import asyncio
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -76,6 +77,8 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
         InputRefused: if a row or the mapping doesn't fit; nothing was replayed.
         Refused: if the folder holds a gateway's state already.
     """
+    # The report counts what is degraded; a line for each would tear the progress bar apart.
+    logging.getLogger("yumen").setLevel(logging.ERROR)
     mapping = load(options.mapping or guess(options.path))
     console = Console(stderr=True)
     with console.status(f"checking {options.path.name}"):

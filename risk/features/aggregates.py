@@ -143,18 +143,18 @@ def _fade(arena: Ints, base: int, epoch: int) -> None:
 
 
 @kernel
-def bucket_of(amount: int) -> int:
+def bucket_of(amount_minor: int) -> int:
     """Return the histogram bucket of an amount: the number of its binary digits."""
     bucket = 0
-    while amount > 0 and bucket < at.HISTOGRAM - 1:
-        amount >>= 1
+    while amount_minor > 0 and bucket < at.HISTOGRAM - 1:
+        amount_minor >>= 1
         bucket += 1
     return bucket
 
 
 @kernel
 def add_attempt(
-    arena: Ints, base: int, now_us: int, amount: int, hour: int, cross: int, near: int
+    arena: Ints, base: int, now_us: int, amount_minor: int, hour: int, cross: int, near: int
 ) -> None:
     """Add a payment to a row whose clock stands at `now_us`.
 
@@ -162,7 +162,7 @@ def add_attempt(
         arena: All rows.
         base: Where the row begins.
         now_us: The row's time.
-        amount: Minor units, capped.
+        amount_minor: Capped.
         hour: Local hour of the payment, 0 to 23.
         cross: 1 if it crosses a border.
         near: 1 if it is just under a reporting limit.
@@ -170,28 +170,28 @@ def add_attempt(
     night = 1 if hour < NIGHT_ENDS_HOUR else 0
     tile = base + at.HOUR_AT + arena[base + HOUR_TILE] % at.HOUR_TILES * HOUR_WIDTH
     arena[tile] += 1
-    arena[tile + 1] += amount
+    arena[tile + 1] += amount_minor
     tile = base + at.DAY_AT + arena[base + DAY_TILE] % at.DAY_TILES * DAY_WIDTH
-    square = amount * amount
+    square = amount_minor * amount_minor
     arena[tile] += 1
-    arena[tile + 1] += amount
+    arena[tile + 1] += amount_minor
     arena[tile + 2] += square >> 32
     arena[tile + 3] += square & LOW_MASK
     arena[tile + DAY_NIGHT] += night
-    arena[tile + DAY_NIGHT_SUM] += night * amount
+    arena[tile + DAY_NIGHT_SUM] += night * amount_minor
     arena[tile + DAY_CROSS] += cross
     arena[tile + DAY_NEAR] += near
     slot = base + at.RING_AT + arena[base + RING_COUNT] % at.RING * 2
     arena[slot] = now_us
-    arena[slot + 1] = amount
+    arena[slot + 1] = amount_minor
     arena[base + RING_COUNT] += 1
-    arena[base + at.HISTOGRAM_AT + bucket_of(amount)] += 1
+    arena[base + at.HISTOGRAM_AT + bucket_of(amount_minor)] += 1
     arena[base + at.HOURS_AT + hour] += 1
     arena[base + LAST_AT] = now_us
-    arena[base + LAST_AMOUNT] = amount
-    arena[base + MAX_AMOUNT] = max(arena[base + MAX_AMOUNT], amount)
+    arena[base + LAST_AMOUNT] = amount_minor
+    arena[base + MAX_AMOUNT] = max(arena[base + MAX_AMOUNT], amount_minor)
     arena[base + COUNT_ALL] += 1
-    arena[base + SUM_ALL] += amount
+    arena[base + SUM_ALL] += amount_minor
 
 
 @kernel
@@ -213,25 +213,25 @@ def add_outcome(arena: Ints, base: int, feedback: int) -> None:
 
 
 @kernel
-def add_label(arena: Ints, base: int, now_us: int, fraud: bool, amount: int) -> None:
+def add_label(arena: Ints, base: int, now_us: int, fraud: bool, amount_minor: int) -> None:
     """Count a verdict at the time it became known, with the amount it is about."""
     day = base + at.DAY_AT + arena[base + DAY_TILE] % at.DAY_TILES * DAY_WIDTH
     arena[base + PREVIOUS_LABEL] = arena[base + LAST_LABEL]
     if fraud:
         arena[day + DAY_FRAUD] += 1
         arena[base + FRAUD_ALL] += 1
-        arena[base + FRAUD_SUM] += amount
+        arena[base + FRAUD_SUM] += amount_minor
         arena[base + LAST_LABEL] = FRAUD_WORD
         arena[base + LAST_FRAUD_AT] = max(now_us, 1)
         arena[base + GENUINE_SINCE] = 0
         return
-    square = amount * amount
+    square = amount_minor * amount_minor
     arena[day + DAY_GENUINE] += 1
     arena[base + GENUINE_ALL] += 1
-    arena[base + GENUINE_SUM] += amount
+    arena[base + GENUINE_SUM] += amount_minor
     arena[base + GENUINE_HIGH] += square >> 32
     arena[base + GENUINE_LOW] += square & LOW_MASK
-    arena[base + GENUINE_MAX] = max(arena[base + GENUINE_MAX], amount)
+    arena[base + GENUINE_MAX] = max(arena[base + GENUINE_MAX], amount_minor)
     arena[base + LAST_LABEL] = GENUINE_WORD
     arena[base + GENUINE_SINCE] += 1
 

@@ -118,7 +118,7 @@ def _observe(  # noqa: PLR0917 - arrays go to a kernel one by one
     cells[:] = 0
     marks[:] = 0
     _read_event(event, cells, marks)
-    amount = min(event[ev.AMOUNT], at.AMOUNT_CAP)
+    amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     hour = event[HOUR] % at.HOURS
     for role in range(ev.KEY_COUNT):
         key = event[FIRST_KEY + role]
@@ -127,7 +127,7 @@ def _observe(  # noqa: PLR0917 - arrays go to a kernel one by one
         seqs[role] = arena[base + agg.SEQ] if base != 0 else 0
         if key != 0:
             first = at.ROLES_AT + role * at.ROLE_WIDTH
-            observe.read_role(arena, base, event[ev.AT_US], amount, hour, cells, marks, first)
+            observe.read_role(arena, base, event[ev.AT_US], amount_minor, hour, cells, marks, first)
     for row in range(SETS.shape[0]):
         owner, member, cap, start = SETS[row]
         if event[FIRST_KEY + owner] != 0:
@@ -148,10 +148,10 @@ def _observe(  # noqa: PLR0917 - arrays go to a kernel one by one
 
 
 @kernel
-def _near_limit(amount: int) -> int:
+def _near_limit(amount_minor: int) -> int:
     """1 if the amount is at most 5 % under a limit above which somebody would have to ask."""
     for row in range(LIMITS.size):
-        if LIMITS[row] - LIMITS[row] // 20 <= amount < LIMITS[row]:
+        if LIMITS[row] - LIMITS[row] // 20 <= amount_minor < LIMITS[row]:
             return 1
     return 0
 
@@ -177,14 +177,14 @@ def _place_rows(
 def _apply_attempt(
     event: Ints, arena: Ints, keys: Ints, bases: Ints, places: Ints, now_us: int
 ) -> None:
-    amount = min(event[ev.AMOUNT], at.AMOUNT_CAP)
+    amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     hour = event[HOUR] % at.HOURS
     cross = 1 if event[MISMATCHES] & CROSS_BORDER else 0
-    near = _near_limit(amount)
+    near = _near_limit(amount_minor)
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0:
-            agg.add_attempt(arena, base, arena[base + agg.CLOCK], amount, hour, cross, near)
+            agg.add_attempt(arena, base, arena[base + agg.CLOCK], amount_minor, hour, cross, near)
     for row in range(SETS.shape[0]):
         owner, member, cap, start = SETS[row]
         key = _member(event, member)
@@ -203,14 +203,14 @@ def _apply_attempt(
 
 @kernel
 def _apply_feedback(event: Ints, arena: Ints, places: Ints, now_us: int) -> None:
-    amount = min(event[ev.AMOUNT], at.AMOUNT_CAP)
+    amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0 and event[ev.KIND] == ev.OUTCOME:
             agg.add_outcome(arena, base, feedback)
         elif base != 0:
-            agg.add_label(arena, base, arena[base + agg.CLOCK], feedback == ev.FRAUD, amount)
+            agg.add_label(arena, base, arena[base + agg.CLOCK], feedback == ev.FRAUD, amount_minor)
     if feedback == ev.FRAUD and places[at.USER] != 0:
         graph.mark_fraud(arena, places[at.USER], now_us)
 

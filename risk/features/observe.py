@@ -65,7 +65,7 @@ def read_role(
     arena: Ints,
     base: int,
     at_us: int,
-    amount: int,
+    amount_minor: int,
     hour: int,
     cells: Ints,
     marks: Marks,
@@ -77,7 +77,7 @@ def read_role(
         arena: All rows.
         base: Where the entity's row begins, or 0.
         at_us: Time of the event.
-        amount: Its amount, capped.
+        amount_minor: Its amount, capped.
         hour: Its local hour.
         cells: Out: values, all 0 before.
         marks: Out: 1 where known, all 0 before.
@@ -103,8 +103,8 @@ def read_role(
         cells[first + LAST_AMOUNT] = arena[base + agg.LAST_AMOUNT]
         marks[first + GAP] = 1
         marks[first + LAST_AMOUNT] = 1
-        _read_ring(arena, base, now_us, amount, cells, marks, first)
-        _read_profile(arena, base, amount, hour, cells, marks, first)
+        _read_ring(arena, base, now_us, amount_minor, cells, marks, first)
+        _read_profile(arena, base, amount_minor, hour, cells, marks, first)
 
 
 @kernel
@@ -147,7 +147,7 @@ def _read_tiles(arena: Ints, base: int, now_us: int, cells: Ints, first: int) ->
 
 @kernel
 def _read_ring(
-    arena: Ints, base: int, now_us: int, amount: int, cells: Ints, marks: Marks, first: int
+    arena: Ints, base: int, now_us: int, amount_minor: int, cells: Ints, marks: Marks, first: int
 ) -> None:
     """Exact short windows: attempts after ``now - W``, the newest 64 at most."""
     held = min(arena[base + agg.RING_COUNT], at.RING)
@@ -168,7 +168,7 @@ def _read_ring(
             cells[out + 1] += age_us < 10 * at.MINUTE_US
             cells[out + 2] += 1
             cells[out + 3] += paid
-            cells[out + 4] += paid == amount
+            cells[out + 4] += paid == amount_minor
             cells[out + 5] += paid <= at.MICRO_AMOUNT
         elif back > at.GAPS:
             break
@@ -179,10 +179,10 @@ def _read_ring(
 
 @kernel
 def _read_profile(
-    arena: Ints, base: int, amount: int, hour: int, cells: Ints, marks: Marks, first: int
+    arena: Ints, base: int, amount_minor: int, hour: int, cells: Ints, marks: Marks, first: int
 ) -> None:
     """Place of the amount among the entity's amounts, and of the hour among its hours."""
-    own = agg.bucket_of(amount)
+    own = agg.bucket_of(amount_minor)
     total = 0
     below = 0
     for bucket in range(at.HISTOGRAM):
