@@ -85,7 +85,7 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
     )
     context.log.append(decision.event)
     context.on_decision(decision)
-    decision_id = new_number("D", now_us)
+    decision_id = "D" + trade_no[1:]
     order = _new_order(context, command, decision, trade_no, decision_id, now_us)
     record = decision_row(decision, command.merchant_id, decision_id, trade_no, now_us)
     await context.writer.run_raw(lambda raw: insert_created(raw, order, record))

@@ -22,8 +22,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
 
-FIRST_KEYS_COUNT: Final = 1 << 13
-FIRST_ARENA_COUNT: Final = 1 << 20
+FIRST_KEYS_COUNT: Final = 1 << 18
+# Address space, not memory: the system gives a page when it is first written. Growing later means
+# copying, which takes longer than a payment may wait.
+FIRST_ARENA_COUNT: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
