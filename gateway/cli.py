@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.merchant import Algorithm
+from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.native import environment_with_openmp
 from gateway.refusal import Refused
 from gateway.settings import Settings
@@ -225,8 +225,8 @@ def demo(
         seed=seed,
     )
 
-    def enrol_now(name: str, algorithm: str, mcc: str) -> NewMerchant:
-        return enrol(settings.var, name, algorithm, mcc, now_us=clock_us())
+    def enrol_now(name: str, algorithm: str, mcc: str, status: MerchantStatus) -> NewMerchant:
+        return enrol(settings.var, name, algorithm, mcc, now_us=clock_us(), status=status)
 
     summary = run(options, enrol_now, clock_us=clock_us, environ=os.environ)
     _emit(summary.as_dict(), summary.lines(), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from gateway.domain.merchant import Algorithm
+from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.store.merchants import NewKey, NewMerchant, create_merchant, rotate_key
 from gateway.store.migrate import migrate
 from gateway.store.unit_of_work import Writer
@@ -40,8 +40,16 @@ def change(var: Path, job: Callable[[Connection], T]) -> T:
     return asyncio.run(once())
 
 
-def enrol(var: Path, name: str, algorithm: str, mcc: str, *, now_us: int) -> NewMerchant:
-    """Create an active merchant and its first key.
+def enrol(
+    var: Path,
+    name: str,
+    algorithm: str,
+    mcc: str,
+    *,
+    now_us: int,
+    status: MerchantStatus = MerchantStatus.ACTIVE,
+) -> NewMerchant:
+    """Create a merchant and its first key.
 
     Args:
         var: Folder of the embedded state.
@@ -49,13 +57,17 @@ def enrol(var: Path, name: str, algorithm: str, mcc: str, *, now_us: int) -> New
         algorithm: ``HMAC-SHA256`` or ``RSA2``.
         mcc: Merchant category code; may be empty.
         now_us: The time, microseconds since the epoch.
+        status: ACTIVE may take payments at once; PENDING waits for a person at the console.
 
     Raises:
         ValueError: if the algorithm is unknown.
     """
     chosen = Algorithm(algorithm)
     vault = Vault(var)
-    return change(var, lambda conn: create_merchant(conn, vault, name, chosen, mcc, now_us=now_us))
+    return change(
+        var,
+        lambda conn: create_merchant(conn, vault, name, chosen, mcc, now_us=now_us, status=status),
+    )
 
 
 def rotate(var: Path, merchant_id: str, overlap_s: int, *, now_us: int) -> NewKey:

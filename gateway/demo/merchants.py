@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from gateway.domain.merchant import MerchantStatus
 from gateway.sdk import FAIL_ANSWER, SUCCESS_ANSWER, AsyncClient, NotAuthentic
 from gateway.store.merchants import NewMerchant
 
@@ -27,8 +28,13 @@ MERCHANTS: Final = (
     ("Synthetic Travel 合成旅行社", "RSA2", "4722"),
     ("Synthetic Games 合成游戏", "HMAC-SHA256", "5816"),
 )
+# Applications that wait for a person at the console.
+APPLICANTS: Final = (
+    ("Synthetic Lottery 合成彩票店", "HMAC-SHA256", "7995"),
+    ("Synthetic Flowers 合成花店", "HMAC-SHA256", "5992"),
+)
 _RSA: Final = "RSA2"
-Enrol = Callable[[str, str, str], NewMerchant]  # (name, algorithm, mcc)
+Enrol = Callable[[str, str, str, MerchantStatus], NewMerchant]  # (name, algorithm, mcc, status)
 
 
 @dataclass(slots=True)
@@ -60,7 +66,10 @@ def kept_merchants(path: Path, enrol: Enrol) -> list[dict[str, str]]:
     if path.is_file():
         kept: list[dict[str, str]] = json.loads(path.read_text("utf-8"))
         return kept
-    made = [{**asdict(enrol(*terms)), "name": terms[0]} for terms in MERCHANTS]
+    active, waits = MerchantStatus.ACTIVE, MerchantStatus.PENDING
+    made = [{**asdict(enrol(*terms, active)), "name": terms[0]} for terms in MERCHANTS]
+    for terms in APPLICANTS:
+        enrol(*terms, waits)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     draft.touch(mode=0o600)

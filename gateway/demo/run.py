@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,7 @@ from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
 from gateway.training import ensure_first_model
 
+BEIJING = timezone(timedelta(hours=8))
 START_TIMEOUT_S = 240.0  # A first start compiles the feature kernel.
 FINISH_TIMEOUT_S = 20.0
 WATCH_S = 0.5
@@ -169,6 +171,7 @@ class _Session:
             await self._stream(traffic, stop)
             self._console.print("stopping 正在停止…")
             await traffic.finish(FINISH_TIMEOUT_S)
+            bill = await traffic.reconcile(beijing_day(self._clock_us()))
             display.cancel()
             await asyncio.gather(display, return_exceptions=True)
             killed = await asyncio.to_thread(self._fleet.stop)
@@ -177,7 +180,12 @@ class _Session:
         reader = open_reader(self._options.var)
         try:
             return summarise(
-                reader, traffic.counts, desk, started_us=started_us, now_us=self._clock_us()
+                reader,
+                traffic.counts,
+                desk,
+                bill,
+                started_us=started_us,
+                now_us=self._clock_us(),
             )
         finally:
             reader.dispose()
@@ -236,6 +244,16 @@ class _Session:
         self._console.print(f"synthetic payments are flowing 合成交易进行中; ends: {end}")
         for line in places(addresses):
             self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def beijing_day(at_us: int) -> str:
+    """The business day of a time as the sandbox's bills count it, YYYY-MM-DD.
+
+    Examples:
+        >>> beijing_day(1_767_283_200_000_000)  # 16:00 UTC on New Year's Day
+        '2026-01-02'
+    """
+    return f"{datetime.fromtimestamp(at_us // 1_000_000, tz=BEIJING):%Y-%m-%d}"
 
 
 def _http() -> httpx.AsyncClient:

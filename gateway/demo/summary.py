@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, text
@@ -30,6 +31,7 @@ class Summary:
     degraded: int
     notifications: Mapping[str, int]
     ledger: Mapping[str, str]
+    bill: Mapping[str, int]
     findings: Sequence[Finding]
     first_problem: str
 
@@ -48,6 +50,7 @@ class Summary:
         notified = ", ".join(f"{count:,} {name}" for name, count in self.notifications.items())
         turnover = ", ".join(f"{amount} {what}" for what, amount in self.ledger.items()) or "empty"
         events = ", ".join(f"{count:,} {name}" for name, count in sorted(self.events.items()))
+        bill = ", ".join(f"{count:,} {name}" for name, count in self.bill.items())
         lines = [
             "",
             (
@@ -59,6 +62,7 @@ class Summary:
             f"create call    p50 {self.create_p50_ms:.1f} ms, p99 {self.create_p99_ms:.1f} ms",
             f"notifications  {notified}",
             f"ledger         {turnover}",
+            f"bill           {bill or 'not reconciled'}",
             f"events         {events}",
         ]
         for finding in self.findings:
@@ -70,7 +74,13 @@ class Summary:
 
 
 def summarise(
-    reader: Engine, counts: Counts, desk: Desk, *, started_us: int, now_us: int
+    reader: Engine,
+    counts: Counts,
+    desk: Desk,
+    bill: Mapping[str, Any],
+    *,
+    started_us: int,
+    now_us: int,
 ) -> Summary:
     """Read the database after everything has stopped.
 
@@ -78,6 +88,7 @@ def summarise(
         reader: An engine on the gateway's database.
         counts: What the traffic saw.
         desk: What the merchants heard.
+        bill: The reconciliation run at the end, empty if there was none.
         started_us: Since when the figures count.
         now_us: The time.
     """
@@ -100,6 +111,7 @@ def summarise(
         degraded=degraded,
         notifications=dict(desk.counts),
         ledger=turnover,
+        bill={name: int(bill[name]) for name in ("matched", "breaks") if name in bill},
         findings=check_all(reader, now_us, counts.acknowledged),
         first_problem=counts.first_problem,
     )

@@ -302,6 +302,15 @@ class Traffic:
         else:
             self.counts.problem("label_failed", answer.text)
 
+    async def reconcile(self, day: str) -> dict[str, Any]:
+        """Compare the sandbox's bill of a day (YYYY-MM-DD, Beijing) with the ledger."""
+        answer = await self._admin("/admin/recon/run", {"channel": "sandbox", "day": day})
+        if answer.status_code != httpx.codes.OK:
+            self.counts.problem("reconciliation_failed", answer.text)
+            return {}
+        run: dict[str, Any] = answer.json()
+        return run
+
     async def _admin(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         return await self._world.http.post(
             self._world.gateway_url + path,

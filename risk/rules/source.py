@@ -95,10 +95,17 @@ DEFAULT_RULES: Final = (
     Rule(
         name="card_testing_burst",
         expression=(
-            "(behaviour_user_cards_1h >= 4 or device_cards_1h >= 4 or geo_ip_cards_1h >= 6) "
+            "(behaviour_user_cards_1h >= 4 or device_cards_1h >= 4) "
             "and (amount <= 2_000 or time_user_failed_24h >= 3 or device_failed_share_24h > 0.5)"
         ),
         action=Action.DECLINE,
+        reason="CARD_TESTING",
+    ),
+    # A carrier's shared address brings many honest cards: there, only failures make a burst.
+    Rule(
+        name="card_testing_from_one_address",
+        expression="geo_ip_cards_1h >= 6 and geo_ip_failed_24h >= 6 and amount <= 2_000",
+        action=Action.CHALLENGE,
         reason="CARD_TESTING",
     ),
     Rule(
