@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -312,8 +313,15 @@ def explain(
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="assess, create, synthetic, recon, handbook, …")],
+    var: Annotated[
+        Path | None,
+        typer.Option(help="Folder for what it writes meanwhile; default: a temporary one."),
+    ] = None,
 ) -> None:
     """Run a benchmark; its last line is a JSON object of its figures (性能基准)."""
+    if var is not None:
+        var.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(var.absolute())
     known = _bench_names()
     if name not in known:
         raise typer.BadParameter(f"unknown benchmark {name!r}; there are: {', '.join(known)}")

@@ -1,6 +1,6 @@
 """Every setting of the gateway, read from the environment or `.env` here and nowhere else.
 
-`.env.example` is made from this file (`yumen doctor --write-env-example`), so a description is
+`.env.example` is made from this file (`yumen doctor --write-reference`), so a description is
 written once.
 """
 

@@ -37,7 +37,7 @@ LEAVES: Final = 63
 
 
 def run(
-    *, rounds: int = 5_000, seed: int = 1, show: Callable[[str], None] = lambda _: None
+    *, rounds: int = 5_000, seed: int = 1, show: Callable[[str], None] = print
 ) -> dict[str, float]:
     """Measure `Engine.assess` and ``Booster.predict(num_threads=1)`` in turn.
 
