@@ -313,13 +313,10 @@ def explain(
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="assess, create, synthetic, recon, handbook, …")],
-    var: Annotated[
-        Path | None,
-        typer.Option(help="Folder for what it writes meanwhile; default: a temporary one."),
-    ] = None,
+    var: Var = None,
 ) -> None:
     """Run a benchmark; its last line is a JSON object of its figures (性能基准)."""
-    if var is not None:
+    if var is not None:  # A benchmark makes its own folders, under this one.
         var.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(var.absolute())
     known = _bench_names()

@@ -141,7 +141,7 @@ def _headlines(console: Console, window: LiveWindow) -> None:
         help=words("kpi.success.help"),
         border=True,
         height="stretch",
-        chart_data=_known(minute.success_ratio for minute in window.orders),
+        chart_data=_known(_successes(window)),
         delta_color="primary",
     )
     cells[3].metric(
@@ -207,12 +207,16 @@ def _charts(console: Console, window: LiveWindow) -> None:
     with right.container(border=True):
         st.markdown(f"**{words('chart.rates')}**")
         approval = [minute.share(RiskOutcome.APPROVE) for minute in window.decisions]
-        success = [minute.success_ratio for minute in window.orders]
         rates = [
             (words("kpi.approval"), chart.JADE, _percentages(approval)),
-            (words("kpi.success"), chart.BLUE, _percentages(success)),
+            (words("kpi.success"), chart.BLUE, _percentages(_successes(window))),
         ]
         st.echarts_chart(chart.lines(times, rates, unit="%", y_max=100), height=200, key="rates")
+
+
+def _successes(window: LiveWindow) -> list[float | None]:
+    """Success by minute; none for the running one, whose payers are still paying."""
+    return [*(minute.success_ratio for minute in list(window.orders)[:-1]), None]
 
 
 def _score_chart(window: LiveWindow) -> chart.Option:
