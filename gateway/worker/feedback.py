@@ -55,7 +55,7 @@ class FeedbackPlacer:
         self._placed |= places
         await context.writer.run(lambda conn: _write(conn, places))
         for row_id in places:
-            del self._placed[row_id]
+            self._placed.pop(row_id, None)  # A second caller may have finished it first.
         return len(places)
 
 
