@@ -19,7 +19,8 @@ from gateway.refusal import Refused
 from gateway.replay import rows
 from gateway.replay.mapping import Mapping, guess, load
 from models.dataset import Dataset, PastPayment, from_events, from_history, from_log
-from models.registry import Registry
+from models.evaluate import Unmeasurable
+from models.registry import NotPromotable, Registry
 from models.train import TrainedModel, train
 from risk import Feedback
 from risk.features import event
@@ -124,7 +125,7 @@ def train_on_log(
     try:
         try:
             trained = train(_log_dataset(conn, known_by_us), progress=progress)
-        except ValueError:
+        except Unmeasurable:
             if not later:
                 raise
             hindsight = True
@@ -132,7 +133,7 @@ def train_on_log(
         how = "in hindsight" if hindsight else f"known by {known_by_us} us"
         version = registry.register(trained, run_name=f"event log, labels {how}")
         registry.promote(version)
-    except ValueError as problem:
+    except (Unmeasurable, NotPromotable) as problem:
         raise NotTrained(str(problem)) from problem
     return version, hindsight
 

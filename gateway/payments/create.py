@@ -10,13 +10,12 @@ import asyncio
 import json
 from typing import Any
 
-from gateway.channels.base import PayRequest
 from gateway.domain.errors import Busy, OrderConflict
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
-from gateway.payments.open import open_at_channel
+from gateway.payments.open import open_at_channel, pay_request
 from gateway.store.orders import Order, find_by_number, insert_created
 from risk import Decision, RiskOutcome, Transaction
 
@@ -111,15 +110,12 @@ def _new_order(
     channel = context.route[command.pay_type.value]
     if decision.outcome in (RiskOutcome.APPROVE, RiskOutcome.CHALLENGE):
         linked = context.channels[channel].link(
-            PayRequest(
+            pay_request(
+                context,
+                command,
                 trade_no=trade_no,
-                pay_type=command.pay_type.value,
-                amount_minor=command.amount_minor,
-                currency=command.currency,
-                subject=command.subject,
-                notify_url=context.notify_url(channel),
-                return_url=command.return_url,
-                expires_at_s=expires_at_us // 1_000_000,
+                channel=channel,
+                expires_at_us=expires_at_us,
                 challenge=decision.outcome is RiskOutcome.CHALLENGE,
             )
         )

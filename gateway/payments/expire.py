@@ -36,7 +36,11 @@ async def expire(context: Context, order: Order) -> bool:
 
 
 async def settle_paid(context: Context, order: Order) -> bool:
-    """Ask the channel about an order and apply what it says, as its notification would."""
+    """Ask the channel about an order and apply what it says, as its notification would.
+
+    Returns:
+        Whether that moved anything; False if the channel was not paid, or not the order's amount.
+    """
     channel = context.channels[order.channel]
     reply = await channel.query(order.trade_no, timeout_s=context.config.channel_timeout_s)
     if reply.outcome is not Outcome.PAID:
@@ -45,7 +49,8 @@ async def settle_paid(context: Context, order: Order) -> bool:
     # One payment, one fact: the id is the payment's, not this question's.
     fact = replace(reply, event_id=reply.event_id or f"QUERY:{order.trade_no}:PAID")
     verdict = await context.writer.run(lambda conn: apply_fact(conn, order.channel, fact, now_us))
-    return verdict in (Verdict.APPLIED, Verdict.REPEATED, Verdict.LATE)
+    # A repeat moved nothing: what it says is known, and an order still due must wait its turn.
+    return verdict in (Verdict.APPLIED, Verdict.LATE)
 
 
 def _close(conn: Connection, trade_no: str, now_us: int) -> None:

@@ -11,23 +11,33 @@ from gateway.channels.base import Channel, ChannelReply, Outcome, PayRequest
 from gateway.domain.errors import Busy
 from gateway.domain.order import Status
 from gateway.payments.close import close_order
+from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
 from gateway.store import orders
 from gateway.store.orders import Order
+from risk.decision import RiskOutcome
 
 
-def _pay_request(context: Context, order: Order) -> PayRequest:
-    """Say to the channel what an order asks for."""
+def pay_request(
+    context: Context,
+    terms: Order | CreateCommand,
+    *,
+    trade_no: str,
+    channel: str,
+    expires_at_us: int,
+    challenge: bool,
+) -> PayRequest:
+    """Say to a channel what an order, or a command that is about to be one, asks for."""
     return PayRequest(
-        trade_no=order.trade_no,
-        pay_type=order.pay_type,
-        amount_minor=order.amount_minor,
-        currency=order.currency,
-        subject=order.subject,
-        notify_url=context.notify_url(order.channel),
-        return_url=order.return_url,
-        expires_at_s=order.expires_at_us // 1_000_000,
-        challenge=order.risk_outcome == "CHALLENGE",
+        trade_no=trade_no,
+        pay_type=str(terms.pay_type),
+        amount_minor=terms.amount_minor,
+        currency=terms.currency,
+        subject=terms.subject,
+        notify_url=context.notify_url(channel),
+        return_url=terms.return_url,
+        expires_at_s=expires_at_us // 1_000_000,
+        challenge=challenge,
     )
 
 
@@ -52,7 +62,15 @@ async def open_at_channel(context: Context, trade_no: str) -> Order:
         raise LookupError(trade_no)
     if order.status != Status.CREATED or order.status_reason:
         return order
-    reply = await _ask(context, context.channels[order.channel], _pay_request(context, order))
+    request = pay_request(
+        context,
+        order,
+        trade_no=trade_no,
+        channel=order.channel,
+        expires_at_us=order.expires_at_us,
+        challenge=order.risk_outcome == RiskOutcome.CHALLENGE,
+    )
+    reply = await _ask(context, context.channels[order.channel], request)
     if reply.outcome is Outcome.ACCEPTED:
         return await context.writer.run(lambda conn: _opened(conn, trade_no, reply))
     if reply.outcome is Outcome.REJECTED:

@@ -37,6 +37,28 @@ def test_a_payment_in_the_last_second_wins_against_the_closing(tmp_path: Path) -
     asyncio.run(scenario())
 
 
+def test_a_payment_of_another_amount_is_kept_for_a_person_and_not_asked_about_all_the_time(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with standing(tmp_path) as stand:
+            order = await stand.shop.create()
+            fake = PaidInTheLastSecond(channels(stand)["sandbox"], 999, "CNY")
+            channels(stand)["sandbox"] = fake
+            stand.clock.advance_s(1_801)
+            for round_no in range(1, 4):
+                await until(lambda n=2 * round_no: len(fake.asked) >= n, what=f"round {round_no}")
+                await asyncio.sleep(0.2)  # Ten polls of the worker.
+                assert len(fake.asked) == 2 * round_no
+                stand.clock.advance_s(16)
+
+            assert await stand.shop.status(order["out_trade_no"]) == "WAIT_PAY"
+            assert stand.rows("SELECT verdict FROM channel_facts") == [("MISMATCH",)]
+            assert stand.rows("SELECT count(*) FROM ledger_entries") == [(0,)]
+
+    asyncio.run(scenario())
+
+
 def test_an_order_stays_open_while_its_channel_is_silent_and_is_not_asked_all_the_time(
     tmp_path: Path,
 ) -> None:
