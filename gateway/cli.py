@@ -10,13 +10,13 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from gateway.commands.frame import AsJson, Port, Var, clock_us, emit, settings_of
 from gateway.domain.errors import GatewayError
 from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.native import environment_with_openmp
@@ -30,42 +30,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-merchant_app = typer.Typer(no_args_is_help=True, help="Merchants and their keys. / 商户与密钥")
-app.add_typer(merchant_app, name="merchant")
+for group in ("merchant",):
+    app.add_typer(importlib.import_module(f"gateway.commands.{group}").app, name=group)
 
-Var = Annotated[
-    Path | None,
-    typer.Option("--var", help="Folder of the embedded state. [default: $YUMEN_VAR or var]"),
-]
 # A replay opens every payment by a link and never calls out: no channel runs beside it.
 _REPLAYED = {"sandbox_url": "http://127.0.0.1:9", "sandbox_mode": True}
-_KEEP = "Keep the secret: it is not shown again. / 请妥善保存密钥, 不再显示"
-AsJson = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
-Port = Annotated[int | None, typer.Option(help="Port. [default: $YUMEN_PORT or 8000]")]
-
-
-def clock_us() -> int:
-    """The time, microseconds since the epoch: this is where the clock enters the program."""
-    return time.time_ns() // 1_000
-
-
-def _settings(**given: object) -> Settings:
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return Settings(**values)
 
 
 def _logs(settings: Settings) -> None:
     from gateway.telemetry import set_up_logs
 
     set_up_logs(settings.log_level)
-
-
-def _emit(result: Mapping[str, object], lines: list[str], *, as_json: bool) -> None:
-    """Print lines for a person; with `--json` they go to stderr and the object to stdout."""
-    for line in lines:
-        typer.echo(line, err=as_json)
-    if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
 
 
 @app.command()
@@ -81,7 +56,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the gateway (启动网关): merchants' API, channel notifications, admin API."""
-    settings = _settings(var=var, port=port, host=host, worker=worker, sandbox_url=sandbox_url)
+    settings = settings_of(var=var, port=port, host=host, worker=worker, sandbox_url=sandbox_url)
     from gateway import serving, wiring
 
     _logs(settings)
@@ -100,7 +75,7 @@ def worker(
     """Run the background worker alone (后台任务): notifications, time-outs, refunds."""
     from gateway import serving, wiring
 
-    settings = _settings(var=var, sandbox_url=sandbox_url, port=port)
+    settings = settings_of(var=var, sandbox_url=sandbox_url, port=port)
     _logs(settings)
     serving.work(wiring.build_worker(settings))
 
@@ -112,7 +87,7 @@ def sandbox(
     """Serve the sandbox channel alone (沙箱支付渠道): a payer's page and its API."""
     from gateway import serving, wiring
 
-    settings = _settings(var=var)
+    settings = settings_of(var=var)
     _logs(settings)
     serving.serve(wiring.build_sandbox_alone(settings).app, settings.host, port)
 
@@ -124,7 +99,7 @@ def console(
     gateway_url: Annotated[str | None, typer.Option(help="Base URL of the gateway.")] = None,
 ) -> None:
     """Serve the web console (运营控制台)."""
-    settings = _settings(var=var)
+    settings = settings_of(var=var)
     from dashboard.launch import command
 
     line = command(sys.executable, settings.var, gateway_url or settings.gateway_url, port)
@@ -137,61 +112,11 @@ def migrate(var: Var = None, as_json: AsJson = False) -> None:
     from gateway.store.migrate import migrate as upgrade
     from gateway.store.migrate import revision_of
 
-    path = _settings(var=var).database_path
+    path = settings_of(var=var).database_path
     changed = upgrade(path)
     revision = revision_of(path)
     line = f"{path} is at revision {revision}{' now' if changed else ''}"
-    _emit({"revision": revision, "changed": changed}, [line], as_json=as_json)
-
-
-@merchant_app.command("create")
-def merchant_create(
-    name: Annotated[str, typer.Option(help="Name for people.")],
-    var: Var = None,
-    algorithm: Annotated[
-        Algorithm, typer.Option(help="Signature algorithm of its key.")
-    ] = Algorithm.HMAC_SHA256,
-    mcc: Annotated[str, typer.Option(help="Merchant category code, ISO 18245.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Create a merchant and show its secret, once (创建商户, 密钥仅显示一次)."""
-    from gateway.offline import enrol
-
-    made = enrol(_settings(var=var).var, name, algorithm.value, mcc, now_us=clock_us())
-    result = {
-        "merchant_id": made.merchant_id,
-        "app_id": made.app_id,
-        "key_id": made.key_id,
-        "algorithm": made.algorithm.value,
-        "secret": made.secret,
-        "platform_public_key": made.platform_public_key,
-    }
-    lines = [f"{key:20} {value}" for key, value in result.items() if value]
-    _emit(result, [] if as_json else [*lines, _KEEP], as_json=as_json)
-
-
-@merchant_app.command("rotate-key")
-def merchant_rotate_key(
-    merchant_id: Annotated[str, typer.Argument(help="Whose key.")],
-    var: Var = None,
-    overlap_s: Annotated[
-        int, typer.Option(min=0, help="Seconds the present keys stay valid; 0 for a leaked key.")
-    ] = 86_400,
-    as_json: AsJson = False,
-) -> None:
-    """Give a merchant a new key; old ones stay valid for a while (轮换密钥)."""
-    from gateway.offline import rotate
-
-    made = rotate(_settings(var=var).var, merchant_id, overlap_s, now_us=clock_us())
-    result = {
-        "merchant_id": merchant_id,
-        "key_id": made.key_id,
-        "algorithm": made.algorithm.value,
-        "secret": made.secret,
-        "platform_public_key": made.platform_public_key,
-    }
-    lines = [f"{key:20} {value}" for key, value in result.items() if value]
-    _emit(result, [] if as_json else [*lines, _KEEP], as_json=as_json)
+    emit({"revision": revision, "changed": changed}, [line], as_json=as_json)
 
 
 @app.command()
@@ -214,7 +139,7 @@ def demo(
     from gateway.offline import enrol
     from gateway.store.merchants import NewMerchant
 
-    settings = _settings(var=var, port=port)
+    settings = settings_of(var=var, port=port)
     options = Options(
         var=settings.var,
         host=settings.host,
@@ -230,7 +155,7 @@ def demo(
         return enrol(settings.var, name, algorithm, mcc, now_us=clock_us(), status=status)
 
     summary = run(options, enrol_now, clock_us=clock_us, environ=os.environ)
-    _emit(summary.as_dict(), summary.lines(), as_json=as_json)
+    emit(summary.as_dict(), summary.lines(), as_json=as_json)
     raise typer.Exit(0 if summary.held else 1)
 
 
@@ -253,7 +178,7 @@ def replay(
     from gateway.replay.run import Options, run
     from gateway.store.merchants import NewMerchant
 
-    settings = _settings(var=var)
+    settings = settings_of(var=var)
     folder = settings.var if var is not None else settings.var / f"replay-{path.stem}"
     options = Options(
         path=path, mapping=mapping, rows_max=rows, train_fraction=train_fraction, var=folder
@@ -267,7 +192,7 @@ def replay(
         return enrol(folder, name, Algorithm.HMAC_SHA256.value, "", now_us=now_us)
 
     report = run(options, build, enrol_then)
-    _emit(report.as_dict(), report.lines(), as_json=as_json)
+    emit(report.as_dict(), report.lines(), as_json=as_json)
 
 
 @app.command()
@@ -291,9 +216,9 @@ def train(
 
     source = Source(synthetic=synthetic, from_history=from_history, data=data, mapping=mapping)
     result = train_and_register(
-        _settings(var=var).var, source, seed=seed, promote=promote, now_us=clock_us()
+        settings_of(var=var).var, source, seed=seed, promote=promote, now_us=clock_us()
     )
-    _emit(result, [f"{key:22} {value}" for key, value in result.items()], as_json=as_json)
+    emit(result, [f"{key:22} {value}" for key, value in result.items()], as_json=as_json)
 
 
 @app.command()
@@ -305,8 +230,8 @@ def explain(
     """Show a stored decision and recompute it from the log (解释一笔决策)."""
     from gateway.explain import explain as look
 
-    explanation = look(_settings(var=var).var, number)
-    _emit(explanation.as_dict(), explanation.lines(), as_json=as_json)
+    explanation = look(settings_of(var=var).var, number)
+    emit(explanation.as_dict(), explanation.lines(), as_json=as_json)
     raise typer.Exit(0 if explanation.equal else 1)
 
 
@@ -346,7 +271,7 @@ def screenshots(
     from gateway.queries.reader import ReaderError, open_reader
 
     try:  # A picture of an empty console shows nobody anything.
-        open_reader(_settings(var=var).var).dispose()
+        open_reader(settings_of(var=var).var).dispose()
     except ReaderError as problem:
         raise Refused(f"{problem}; start yumen demo first") from problem
     for picture in screens.shoot(console_url, output):
@@ -367,7 +292,7 @@ def doctor(
     from gateway import doctor as medicine
     from gateway import reference
 
-    settings = _settings(var=var, port=port)
+    settings = settings_of(var=var, port=port)
     if write_reference:
         for path in reference.write(Path.cwd(), Settings):
             typer.echo(f"wrote {path}", err=as_json)
@@ -378,7 +303,7 @@ def doctor(
         now_us=clock_us(),
     )
     result, lines = medicine.report(checks)
-    _emit(result, lines, as_json=as_json)
+    emit(result, lines, as_json=as_json)
     raise typer.Exit(0 if result["healthy"] else 1)
 
 

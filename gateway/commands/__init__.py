@@ -1,0 +1,1 @@
+"""Groups of `yumen` commands, one file a group; `gateway.cli` registers them."""
