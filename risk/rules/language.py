@@ -246,13 +246,14 @@ class _Checker:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             raise self._refused(node, "word", name=word.name)
         text = node.value
-        if not text:
-            raise self._refused(node, "empty")
         wanted = CODE_LETTERS.get(word.kind)
         if wanted and not (len(text) == wanted[0] and text.isascii() and text.isalnum()):
             count, example = wanted
             raise self._refused(node, "code", name=word.name, count=count, example=example)
-        return self._number_of(word.kind, text)
+        number = self._number_of(word.kind, text)
+        if not number:
+            raise self._refused(node, "nothing", text=text, name=word.name)
+        return number
 
     def _membership(self, left: ast.expr, right: ast.expr, *, negated: bool) -> Truth:
         one = self._value(left)

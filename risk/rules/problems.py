@@ -34,7 +34,10 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         '{name} compares with a word in quotes, as "abc"',
         '{name} 只能与引号中的文字比较, 例如 "abc"',
     ),
-    "empty": ("an empty word matches nothing", "空文字不匹配任何内容"),
+    "nothing": (
+        "{text!r} is empty or unknown: no payment can have it as its {name}",
+        "{text!r} 为空或未知: 没有交易的 {name} 会与之相符",
+    ),
     "code": (
         "{name} is a code of {count} letters or digits, as {example!r}",
         "{name} 是 {count} 位字母或数字代码, 例如 {example!r}",

@@ -16,7 +16,7 @@ from risk.reasons import CODES
 from risk.rules.emit import Evaluate, Timed, compile_trees, needs_features
 from risk.rules.language import parse
 from risk.rules.lists import NO_LISTS, Lists, NamedList, Purpose
-from risk.rules.names import NumberOf, closest, number_of
+from risk.rules.names import NumberOf, closest, number_of, words_of
 from risk.rules.problems import RuleError
 from risk.rules.tree import Truth
 
@@ -95,7 +95,9 @@ def rule_of_list(found: NamedList) -> Rule | None:
     action, reason = acts
     return Rule(
         name=f"{LIST_RULE_PREFIX}{found.name}",
-        expression=" or ".join(f'{kind} in list("{found.name}")' for kind in kinds),
+        expression=" or ".join(
+            f'{word} in list("{found.name}")' for kind in kinds for word in words_of(kind)
+        ),
         action=action,
         reason=reason,
         overridable=action is not Action.DECLINE,
