@@ -24,6 +24,7 @@ from risk.rules.names import (
     CODE_LETTERS,
     NAMES,
     NUMBERS,
+    PERSONS,
     WORDS,
     NumberOf,
     closest,
@@ -245,6 +246,8 @@ class _Checker:
     def _word_number(self, word: WordRef, node: ast.expr) -> int:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             raise self._refused(node, "word", name=word.name)
+        if word.kind in PERSONS:
+            raise self._refused(node, "person", name=word.name)
         text = node.value
         wanted = CODE_LETTERS.get(word.kind)
         if wanted and not (len(text) == wanted[0] and text.isascii() and text.isalnum()):

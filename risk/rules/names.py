@@ -23,6 +23,7 @@ WORDS: Final = (
 )
 NUMBERS: Final = CONTEXT_FIELDS
 NAMES: Final = (*PLACES, *NUMBERS, *WORDS)
+PERSONS: Final = frozenset({"user", "payee"})  # The text of a rule is kept for good.
 CODE_LETTERS: Final = {"currency": (3, "CNY"), _COUNTRY: (2, "CN")}
 
 

@@ -42,6 +42,10 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         "{name} is a code of {count} letters or digits, as {example!r}",
         "{name} 是 {count} 位字母或数字代码, 例如 {example!r}",
     ),
+    "person": (
+        'people are named on lists, where their names can be erased: {name} in list("…")',
+        '请把个人放入名单, 以便日后删除其标识: {name} in list("…")',
+    ),
     "kinds": (
         "{left} and {right} are different kinds of word and never equal",
         "{left} 与 {right} 是不同种类的文字, 永不相等",
