@@ -13,7 +13,7 @@ from risk.rules.names import NAMES
 from risk.rules.problems import RuleError
 from risk.rules.shipped import DEFAULT_RULES, default_rules
 from risk.rules.source import Action, Rule, RuleSet
-from risk.transaction import Basket, Behavior, RiskContext, Transaction
+from risk.transaction import Basket, Behavior, Client, Instrument, RiskContext, Transaction
 
 
 def _fires(expression: str, context: RiskContext | None = None, **features: float) -> bool:
@@ -75,10 +75,27 @@ def test_an_expression_means_what_it_says(expression: str, expected: bool) -> No
         "mcc == '5812'",
         "mcc != '5812'",
         "mcc not in {'5812'}",
+        "card_country != ip_country",
+        "card_country == ip_country",
+        "ip_country != card_country",
+        "payee_country == ip_country",
     ],
 )
 def test_missing_evidence_makes_no_comparison_true(expression: str) -> None:
-    assert not _fires(expression, amount=1.0)
+    context = RiskContext(client=Client(ip_country="CN"))
+
+    assert not _fires(expression, context, amount=1.0)
+
+
+def test_two_words_of_a_kind_compare_with_each_other() -> None:
+    abroad = RiskContext(client=Client(ip_country="US"), instrument=Instrument(issuer_country="CN"))
+    at_home = RiskContext(
+        client=Client(ip_country="CN"), instrument=Instrument(issuer_country="CN")
+    )
+
+    assert _fires("ip_country != card_country", abroad)
+    assert not _fires("ip_country == card_country", abroad)
+    assert _fires("ip_country == card_country", at_home)
 
 
 def test_missing_can_be_asked_for() -> None:
