@@ -218,6 +218,12 @@ def check(rule: str, expression: str) -> str:
     return _Checker(rule).truth(tree.body)
 
 
+def names_in(expression: str) -> set[str]:
+    """Return every name that a checked expression holds."""
+    tree = ast.parse(expression.strip(), mode="eval")
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
 def _divide(left: float, right: float) -> float:
     return left / right if right else math.nan
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from risk.features.catalogue import PLACES
 from risk.reasons import CODES
-from risk.rules.language import Evaluate, RuleError, compile_rules
+from risk.rules.language import Evaluate, RuleError, compile_rules, names_in
+
+_NO_FEATURES: Final = memoryview(b"")
 
 
 class Action(StrEnum):
@@ -60,7 +63,18 @@ class RuleSet:
             seen.add(rule.name)
             digest.update(repr(rule).encode())
         self.version = f"rules-{digest.hexdigest()}"
+        self.list_version = "none"
         self._evaluate: Evaluate = compile_rules([(r.name, r.expression) for r in rules])
+        self._fixed = tuple(
+            rule
+            for rule in rules
+            if rule.action is Action.DECLINE
+            and not rule.overridable
+            and not names_in(rule.expression) & PLACES.keys()
+        )
+        self._evaluate_fixed: Evaluate = compile_rules(
+            [(r.name, r.expression) for r in self._fixed]
+        )
 
     def hits(self, features: memoryview, event: list[int]) -> tuple[Rule, ...]:
         """Return the rules that fired, in the set's order.
@@ -73,6 +87,16 @@ class RuleSet:
         if not mask:
             return ()
         return tuple(rule for place, rule in enumerate(self.rules) if mask >> place & 1)
+
+    def shadow_hits(self, features: memoryview, event: list[int]) -> tuple[str, ...]:
+        """Return the names of the shadow rules that fired; this set has none."""
+        del features, event
+        return ()
+
+    def must_hold(self, event: list[int]) -> tuple[Rule, ...]:
+        """Return the declines that may not be overridden, need no feature, and fired."""
+        mask = self._evaluate_fixed(_NO_FEATURES, event)
+        return tuple(rule for place, rule in enumerate(self._fixed) if mask >> place & 1)
 
 
 class RuleSource(Protocol):
