@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,15 +21,10 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from gateway.store.policy_tables import alerts as alerts
+from gateway.store.policy_tables import policies as policies
+from gateway.store.policy_tables import policy_live as policy_live
+from gateway.store.schema import metadata as metadata
 
 merchants = Table(
     "merchants",
@@ -295,43 +289,6 @@ audit_log = Table(
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON, before and after.
     Column("created_at_us", BigInteger, nullable=False),
     Index("ix_audit_log_object_id", "object_id"),
-)
-
-policies = Table(
-    "policies",
-    metadata,
-    # Every policy that ever decided, under the hash of what it says; never changed, never deleted.
-    Column("version", Text, primary_key=True),
-    Column("content", Text, nullable=False),  # JSON, risk.policy.Policy.canonical.
-    Column("author", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-    Column("created_at_us", BigInteger, nullable=False),
-)
-
-policy_live = Table(
-    "policy_live",
-    metadata,
-    # Which policy decides: the newest row; the others are its history.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("version", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-    Column("since_us", BigInteger, nullable=False),
-)
-
-alerts = Table(
-    "alerts",
-    metadata,
-    # What operators should look at, one row a kind and minute however often it happened.
-    Column("kind", Text, nullable=False),  # e.g. risk.degraded:deadline
-    Column("minute_at_us", BigInteger, nullable=False),
-    Column("severity", Text, nullable=False),  # INFO | WARNING | ERROR
-    Column("detail", Text, nullable=False),  # Of the latest.
-    Column("first_at_us", BigInteger, nullable=False),
-    Column("last_at_us", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    PrimaryKeyConstraint("kind", "minute_at_us"),
-    Index("ix_alerts_last_at_us", "last_at_us"),
 )
 
 recon_runs = Table(

@@ -12,6 +12,8 @@ from gateway.refusal import Refused
 COMMANDS = (
     *("serve", "worker", "sandbox", "console", "demo", "replay", "train", "migrate", "explain"),
     *("bench", "doctor", "screenshots", "merchant create", "merchant rotate-key"),
+    *("policy show", "policy history", "policy check", "policy publish", "policy override"),
+    "policy challenger",
 )
 
 
@@ -91,6 +93,16 @@ def test_an_unknown_benchmark_names_those_there() -> None:
         ("train", "--synthetic", "--from-history"),
         ("replay", "absent.parquet", "--mapping", "handbook"),
         ("replay", "absent.parquet"),
+        ("policy", "show"),
+        ("policy", "history"),
+        ("policy", "check", "absent.json"),
+        ("policy", "publish", "absent.json", "--reason", "x"),
+        ("policy", "override", "M1", "--reason", "x"),
+        ("policy", "override", "M1", "--reason", " ", "--cap", "REVIEW"),
+        ("policy", "override", "M1", "--reason", "x", "--cap", "NEVER"),
+        ("policy", "override", "M1", "--reason", "x", "--cost", "review_minor=much"),
+        ("policy", "override", "M1", "--reason", "x", "--thresholds", "0.1,0.2"),
+        ("policy", "override", "M1", "--reason", "x", "--category", "unheard"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(tmp_path: Path, arguments: tuple[str, ...]) -> None:
