@@ -38,9 +38,11 @@ from gateway.signing import sign
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
+from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
+from gateway.worker.anchor import Anchor
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
@@ -94,6 +96,7 @@ class Gateway:
         admin_token: What operators show.
         sandbox: The sandbox this process serves itself, if it does.
         place_feedback: Gives waiting facts their place in the log now (owner only).
+        anchor: Logs the chain's head, daily and at the end (owner only).
     """
 
     settings: Settings
@@ -106,6 +109,7 @@ class Gateway:
     app: App | None = None
     sandbox: Sandbox | None = None
     place_feedback: FeedbackPlacer | None = None
+    anchor: Anchor | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -132,6 +136,8 @@ class Gateway:
         await self.context.writer.close()
         if self.context.risk is not None and not len(self.context.log):
             self.context.risk.save_snapshot(self.settings.var / SNAPSHOT)
+        if self.anchor is not None:
+            self.anchor.log()
         self.context.reader.dispose()
         self.context.raw_reader.close()
         if self.lock is not None:
@@ -156,9 +162,17 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
     context = _context(settings, clock_us, client, risk)
     context.on_decision = _decision_counter(metrics)
-    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    vault = Vault(settings.var)
+    context.subjects = Subjects(context.raw_reader, vault)
+    keys = KeyRing(context.reader, vault, clock_us)
     placer = FeedbackPlacer(context)
-    work = {"feedback": placer.run_once, "model": _model_refresher(risk)}
+    anchor = Anchor(context.raw_reader, clock_us)
+    work = {
+        "feedback": placer.run_once,
+        "model": _model_refresher(risk),
+        "erasures": context.subjects.run_once,
+        "anchor": anchor.run_once,
+    }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
     gateway = Gateway(
@@ -170,6 +184,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         loop=Loop(work, poll_s=settings.worker_poll_s),
         client=client,
         place_feedback=placer,
+        anchor=anchor,
         lock=lock,
     )
     mounts: dict[str, App] = {}
