@@ -83,14 +83,22 @@ class Form:
         Raises:
             Unreadable: a value is none that the gateway writes.
         """
-        try:
-            return _ENCODER.encode((self.name, self._kept(row), evidence))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise Unreadable(str(error)) from error
+        return self._encoded(self._kept(row), evidence)
 
-    def marks(self, row: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> bytes:
-        """Return the CRC-32 of each column that the record holds, 4 bytes each, little-endian."""
-        return _packed(self._marks(self._kept(row), evidence))
+    def entry(
+        self, row: Mapping[str, Any], evidence: Mapping[str, Any] | None
+    ) -> tuple[bytes, bytes]:
+        """Return the SHA-256 of a row's canonical bytes, and its marks.
+
+        The marks are the CRC-32 of each column that the record holds, 4 bytes each,
+        little-endian.
+
+        Raises:
+            Unreadable: a value is none that the gateway writes.
+        """
+        kept = self._kept(row)
+        digest = hashlib.sha256(self._encoded(kept, evidence)).digest()
+        return digest, _packed(self._marks(kept, evidence))
 
     def changed(
         self, row: Mapping[str, Any], evidence: Mapping[str, Any] | None, marks: bytes
@@ -102,8 +110,17 @@ class Form:
         pairs = zip(names, self._marks(kept, evidence), strict=True)
         return tuple(sorted(name for name, mark in pairs if mark not in stored))
 
+    def _encoded(self, kept: dict[str, Any], evidence: Mapping[str, Any] | None) -> bytes:
+        try:
+            return _ENCODER.encode((self.name, kept, evidence))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Unreadable(str(error)) from error
+
     def _kept(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: row[name] for name in row if name in self.columns}
+        if row.keys() == self.columns:
+            kept = dict(row)
+        else:
+            kept = {name: row[name] for name in row if name in self.columns}
         for name in self._reals:
             real = kept.get(name)
             # SQLite keeps no negative zero, and gives a real for whatever number was written.
@@ -117,24 +134,20 @@ class Form:
     def _marks(self, kept: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> list[int]:
         seeds = self._seeds
         marks = [
-            crc32(
-                value.encode("utf-8", "surrogatepass")
-                if isinstance(value, str)
-                else value
-                if type(value) is bytes
-                else _plain(value),
-                seeds[name],
-            )
+            crc32(value if type(value) is bytes else _plain(value), seeds[name])
             for name, value in kept.items()
         ]
         if evidence is not None:
-            for name, value in evidence.items():
-                data = value if type(value) is bytes else _plain(value)
-                marks.append(crc32(data, seeds[f"evidence.{name}"]))
+            marks += [
+                crc32(value if type(value) is bytes else _plain(value), seeds[f"evidence.{name}"])
+                for name, value in evidence.items()
+            ]
         return marks
 
 
 def _plain(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
     if isinstance(value, int):
         return _NUMBER(value)
     if isinstance(value, float):
@@ -214,7 +227,7 @@ def append_decision(
         evidence: The `EVIDENCE_COLUMNS` of its evidence, or None if it has none.
     """
     last_n, last_link = head(raw)
-    digest = hashlib.sha256(DECISIONS.record(row, evidence)).digest()
+    digest, marks = DECISIONS.entry(row, evidence)
     n = last_n + 1
     raw.execute(
         _INSERT,
@@ -224,7 +237,7 @@ def append_decision(
             row["merchant_id"],
             row["decision_id"],
             digest,
-            DECISIONS.marks(row, evidence),
+            marks,
             link_of(last_link, n, digest),
         ),
     )
@@ -243,10 +256,10 @@ def append_events(
     rows = []
     for event in events:
         row = dict(zip(_EVENT_COLUMNS, event, strict=True))
-        digest = hashlib.sha256(EVENTS.record(row, None)).digest()
+        digest, marks = EVENTS.entry(row, None)
         n += 1
         link = link_of(link, n, digest)
-        rows.append((n, EVENT, "", str(event[0]), digest, EVENTS.marks(row, None), link))
+        rows.append((n, EVENT, "", str(event[0]), digest, marks, link))
     raw.executemany(_INSERT, rows)
 
 

@@ -5,7 +5,6 @@ Only an anchor, a head that was written down elsewhere, proves more than that th
 with itself: who can write the file can recompute every link from the changed place on.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -257,8 +256,9 @@ def _record_break(
     place: _Place, record: dict[str, Any], evidence: dict[str, Any] | None
 ) -> Break | None:
     form = DECISIONS if place.kind == DECISION else EVENTS
-    if place.digest == _digest(place, record, evidence):
-        if place.marks == form.marks(record, evidence):
+    digest, marks = _entry(place, record, evidence)
+    if place.digest == digest:
+        if place.marks == marks:
             return None
         detail = "the marks of the chain's row were changed, the record was not"
         return Break(BreakKind.CHAIN_EDITED, place.n, place.item, ("marks",), detail)
@@ -268,12 +268,15 @@ def _record_break(
     return Break(BreakKind.EDITED, place.n, place.item, columns, detail)
 
 
-def _digest(place: _Place, record: dict[str, Any], evidence: dict[str, Any] | None) -> bytes | None:
+def _entry(
+    place: _Place, record: dict[str, Any], evidence: dict[str, Any] | None
+) -> tuple[bytes, bytes]:
+    """Digest and marks of what is stored now; both empty if it has no canonical form."""
     form = DECISIONS if place.kind == DECISION else EVENTS
     try:
-        return hashlib.sha256(form.record(record, evidence)).digest()
+        return form.entry(record, evidence)
     except Unreadable:
-        return None
+        return b"", b""
 
 
 def _chain_break(source: _Source, place: _Place, previous: bytes) -> Break:
@@ -287,10 +290,10 @@ def _chain_break(source: _Source, place: _Place, previous: bytes) -> Break:
     columns: tuple[str, ...] = ("digest", "link")
     fitting = source.decision(place) if place.kind == DECISION else source.event(place)
     if fitting is not None:
-        digest = _digest(place, *fitting)
-        if digest is not None and digest == place.digest:
+        digest, _ = _entry(place, *fitting)
+        if digest == place.digest:
             columns = ("link",)
-        elif digest is not None and place.link == link_of(previous, place.n, digest):
+        elif place.link == link_of(previous, place.n, digest):
             columns = ("digest",)
     detail = f"the chain's own row was changed: {' or '.join(columns)}"
     return Break(BreakKind.CHAIN_EDITED, place.n, place.item, columns, detail)

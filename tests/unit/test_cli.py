@@ -12,6 +12,7 @@ from gateway.refusal import Refused
 COMMANDS = (
     *("serve", "worker", "sandbox", "console", "demo", "replay", "train", "migrate", "explain"),
     *("bench", "doctor", "screenshots", "merchant create", "merchant rotate-key"),
+    *("audit head", "audit verify", "audit erase", "audit clean"),
 )
 
 
