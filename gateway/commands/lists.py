@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from gateway.commands.frame import AsJson, Var, clock_us, emit
+from gateway.commands.frame import AsJson, Var, clock_us, emit, settings_of
 from gateway.commands.rules import Actor, Why, read_time, seeded, shown_time
 from gateway.offline import login_name
 from gateway.refusal import Refused
+from gateway.store.subjects import numbers_in
+from gateway.store.vault import Vault
 from risk.rules.lists import Purpose
-from risk.rules.names import number_of
 
 app = typer.Typer(no_args_is_help=True, help="Lists: block, allow, named. / 黑白名单")
 _Name = Annotated[str, typer.Argument(help="The list's name. / 名单名称")]
@@ -97,7 +98,7 @@ def add(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_in(conn, Vault(settings_of(var=var).var), clock_us()),
             )
             result |= asdict(done)
         return result
@@ -171,7 +172,7 @@ def import_file(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_in(conn, Vault(settings_of(var=var).var), clock_us()),
             ),
         )
         changed_count += done.changed_count

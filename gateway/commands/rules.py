@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from gateway.commands.frame import AsJson, Var, clock_us, emit, settings_of
 from gateway.offline import change, login_name
 from gateway.refusal import Refused
-from risk.rules.names import number_of
+from gateway.store.subjects import numbers_in
+from gateway.store.vault import Vault
 from risk.rules.source import Action, Rule, RuleState
 
 T = TypeVar("T")
@@ -122,7 +123,12 @@ def check(
     from risk.rules.tree import lists_of
 
     rule = Rule(name="checked", expression=expression, action=action, reason="RISK_SCORE")
-    seeded(var, lambda conn: rules.check(conn, rule, number_of))
+    seeded(
+        var,
+        lambda conn: rules.check(
+            conn, rule, numbers_in(conn, Vault(settings_of(var=var).var), clock_us())
+        ),
+    )
     tree = parse(rule.name, expression)
     alone = not needs_features(tree)
     lines = ["valid / 有效"]
@@ -167,7 +173,7 @@ def add(
             actor=actor or login_name(),
             note=reason,
             now_us=clock_us(),
-            numbers=number_of,
+            numbers=numbers_in(conn, Vault(settings_of(var=var).var), clock_us()),
         ),
     )
     label = stored.rule.label
