@@ -47,6 +47,7 @@ from gateway.worker.notify import Notifier
 from gateway.worker.resolve import Resolver
 from risk import Decision
 from risk import Engine as RiskEngine
+from risk.geo import newest
 
 _log = logging.getLogger("yumen.risk")
 SANDBOX_PATH = "/sandbox"
@@ -240,6 +241,7 @@ def _restored_engine(settings: Settings) -> RiskEngine:
         bundle_dir=settings.var / "bundles",
         deadline_us=settings.risk_deadline_us,
         fallback=settings.risk_fallback,
+        geo=newest(settings.var / "geo"),
     )
     raw = open_sqlite(settings.database_path, read_only=True)
     try:

@@ -27,6 +27,7 @@ from risk.features.event import (
     stack,
     write_attempt,
 )
+from risk.geo.table import IpTable
 from risk.policy import Fallback, Verdict
 from risk.rules.source import Rule, RuleSet, default_rules
 from risk.scorer import Bundle, champion_version, load_champion
@@ -83,6 +84,7 @@ class Engine:
         deadline_us: int = 10_000,
         fallback: Fallback = "rules",
         rules: RuleSet | None = None,
+        geo: IpTable | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Build an engine with an empty state and load the champion, if there is one.
@@ -92,6 +94,7 @@ class Engine:
             deadline_us: Budget of one assessment; after it the fallback decides.
             fallback: ``open`` approves, ``closed`` reviews, ``rules`` lets the rules decide.
             rules: Rule set; the default one if None.
+            geo: Where addresses are; None looks nothing up.
             clock_ns: A monotonic clock, for the deadline only.
 
         Raises:
@@ -102,6 +105,7 @@ class Engine:
         self._deadline_ns = deadline_us * 1_000
         self._fallback: Fallback = fallback
         self._clock_ns = clock_ns
+        self._geo = geo
         self._rules = rules or default_rules()
         self._lock = threading.RLock()
         self._event = np.zeros(EVENT_WIDTH, dtype=np.int64)
@@ -162,7 +166,9 @@ class Engine:
         with self._lock:
             bundle = self._bundle
             course = _Course(self._clock_ns())
-            values, broken = write_attempt(transaction, now_us, self._next_seq, self._event_bytes)
+            values, broken = write_attempt(
+                transaction, now_us, self._next_seq, self._event_bytes, self._geo
+            )
             if broken:
                 course.degraded = f"context:{','.join(broken)}"
             self._next_seq += 1
