@@ -26,6 +26,7 @@ from gateway.http.admin_api import AdminDeps, admin_router
 from gateway.http.app import build_app
 from gateway.http.asgi import App
 from gateway.http.merchant_api import MerchantApi
+from gateway.http.rules_api import RulesDeps, rules_router
 from gateway.payments.context import Context, PaymentConfig
 from gateway.recon import run as recon
 from gateway.recon.bills import BillRefused
@@ -38,6 +39,7 @@ from gateway.signing import sign
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
+from gateway.store.rules import start as start_rules
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
@@ -45,9 +47,11 @@ from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
 from gateway.worker.resolve import Resolver
+from gateway.worker.rules import RuleKeeper
 from risk import Decision
 from risk import Engine as RiskEngine
 from risk.geo import newest
+from risk.rules.names import number_of
 
 _log = logging.getLogger("yumen.risk")
 SANDBOX_PATH = "/sandbox"
@@ -154,12 +158,19 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     migrate(settings.database_path)
     metrics = Metrics()
     risk = _restored_engine(settings)
+    running = start_rules(settings.database_path, clock_us())
+    risk.use_rules(running)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
     context = _context(settings, clock_us, client, risk)
     context.on_decision = _decision_counter(metrics)
     keys = KeyRing(context.reader, Vault(settings.var), clock_us)
     placer = FeedbackPlacer(context)
-    work = {"feedback": placer.run_once, "model": _model_refresher(risk)}
+    rules = RuleKeeper(context, settings.database_path, running)
+    work: dict[str, Callable[[], Awaitable[int]]] = {
+        "feedback": placer.run_once,
+        "model": _model_refresher(risk),
+        "rules": rules.run_once,
+    }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
     gateway = Gateway(
@@ -196,7 +207,16 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         finally:
             await gateway.stop()
 
-    gateway.app = build_app(api, admin_router(admin), lifespan=lifespan, mounts=mounts)
+    rule_desk = RulesDeps(
+        context=context,
+        token=gateway.admin_token,
+        numbers=number_of,
+        refresh=rules.refresh,
+        running=lambda: rules.running,
+    )
+    gateway.app = build_app(
+        api, admin_router(admin), rules_router(rule_desk), lifespan=lifespan, mounts=mounts
+    )
     return gateway
 
 

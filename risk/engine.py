@@ -29,7 +29,8 @@ from risk.features.event import (
 )
 from risk.geo.table import IpTable
 from risk.policy import Fallback, Verdict
-from risk.rules.source import Rule, RuleSet, default_rules
+from risk.rules.shipped import default_rules
+from risk.rules.source import Rule, RuleSet
 from risk.scorer import Bundle, champion_version, load_champion
 from risk.state import snapshot
 from risk.state.store import MemoryStateStore
@@ -372,6 +373,10 @@ class Engine:
             self._reset(store)
             self._next_seq = seq + 1
         return seq
+
+    def use_rules(self, rules: RuleSet) -> None:
+        """Run another rule set from the next payment on; swaps one reference."""
+        self._rules = rules
 
     def refresh_model(self) -> bool:
         """Load the champion if it changed, and swap it in; True if it was swapped.

@@ -66,6 +66,8 @@ CODES: Final[dict[str, Code]] = {
     "MERCHANT_KNOWN_FRAUD": Code("merchant", "Merchant with known fraud", "商户存在已知欺诈"),
     "PAYEE_ACTIVITY": Code("merchant", "Unusual activity of the payee", "收款人交易活动异常"),
     "PAYEE_KNOWN_FRAUD": Code("merchant", "Payee with known fraud", "收款人存在已知欺诈"),
+    "BLOCK_LIST": Code(SYSTEM, "On a block list", "命中黑名单"),
+    "ALLOW_LIST": Code(SYSTEM, "On an allow list", "命中白名单"),
     "RISK_SCORE": Code(SYSTEM, "Overall risk score", "综合风险评分偏高"),
     "SYSTEM_DEGRADED": Code(SYSTEM, "Decided by the fallback policy", "由降级策略决定"),
 }

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,15 +21,12 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from gateway.store.rule_tables import change_counters as change_counters
+from gateway.store.rule_tables import list_entries as list_entries
+from gateway.store.rule_tables import lists as lists
+from gateway.store.rule_tables import rule_sets as rule_sets
+from gateway.store.rule_tables import rules as rules
+from gateway.store.schema import metadata as metadata
 
 merchants = Table(
     "merchants",

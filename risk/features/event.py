@@ -33,6 +33,7 @@ from risk.features.fields import (
     setting_of,
 )
 from risk.features.identity import code_of, config_of, identify, network_of
+from risk.geo.language import primary
 from risk.geo.table import NOWHERE, IpTable, Place
 from risk.transaction import Client, Device, RiskContext, Transaction
 
@@ -72,14 +73,14 @@ WORDS: Final = (  # Hashes and codes; 0 is "not sent".
     "ship_country",
     "payer_country",
     "payee_country",
-    "language",
+    "language",  # Without its country: zh, en.
     "bin",
     "email",
     "phone",
     "name",
     "ship_address",
     "bill_address",
-    "asn",  # Number of the network's operator, as it is.
+    "asn",  # The network's operator.
 )
 FIELDS: Final = (*HEADER, *KEYS, *WORDS, "presence", *CONTEXT_FIELDS)
 INDEX: Final = {name: place for place, name in enumerate(FIELDS)}
@@ -159,6 +160,10 @@ def _config_of(device: Device, client: Client) -> int:
     return config_of(device.fp_hash, device.os, device.model, client.screen)
 
 
+def _language_of(tag: str | None) -> int:
+    return identify("language", primary(tag)) if tag else 0
+
+
 def _place_of(context: RiskContext) -> int:
     return identify("place", context.geo.place or context.order.ship_addr_hash)
 
@@ -185,14 +190,14 @@ _WORD_READERS: Final[dict[str, Callable[[RiskContext, Setting], int]]] = {
     "ship_country": lambda c, _: code_of(c.order.ship_country),
     "payer_country": lambda c, _: code_of(c.payer.country),
     "payee_country": lambda c, _: code_of(c.payee.country),
-    "language": lambda c, _: identify("language", c.client.language),
+    "language": lambda c, _: _language_of(c.client.language),
     "bin": lambda c, _: identify("bin", c.instrument.bin),
     "email": lambda c, _: identify("email", c.payer.email_hash),
     "phone": lambda c, _: identify("phone", c.payer.phone_hash),
     "name": lambda c, _: identify("name", c.payer.name_hash),
     "ship_address": lambda c, _: identify("address", c.order.ship_addr_hash),
     "bill_address": lambda c, _: identify("address", c.order.bill_addr_hash),
-    "asn": lambda _, s: s.found.asn,
+    "asn": lambda _, s: identify("asn", str(s.found.asn)) if s.found.asn else 0,
 }
 
 

@@ -12,6 +12,8 @@ from gateway.refusal import Refused
 COMMANDS = (
     *("serve", "worker", "sandbox", "console", "demo", "replay", "train", "migrate", "explain"),
     *("bench", "doctor", "screenshots", "merchant create", "merchant rotate-key"),
+    *(f"rules {verb}" for verb in ("list", "show", "check", "add", "move", "history")),
+    *(f"lists {verb}" for verb in ("list", "show", "add", "remove", "import")),
 )
 
 
