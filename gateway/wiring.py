@@ -55,6 +55,7 @@ from gateway.worker.resolve import Resolver
 from gateway.worker.rules import RuleKeeper
 from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
+from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
@@ -284,6 +285,7 @@ def _restored_engine(settings: Settings) -> RiskEngine:
         bundle_dir=settings.var / "bundles",
         deadline_us=settings.risk_deadline_us,
         fallback=settings.risk_fallback,
+        geo=newest(settings.var / "geo"),
     )
     raw = open_sqlite(settings.database_path, read_only=True)
     try:
