@@ -269,3 +269,11 @@ def test_rules_and_lists_compare_with_the_number_that_events_hold(desk: Desk) ->
     assert (numbers("user", "nobody"), numbers("user", "")) == (0, 0)
     desk.erase(ALICE)
     assert numbers("user", ALICE) == 0
+
+
+def test_a_list_can_name_an_account_before_its_first_payment(desk: Desk) -> None:
+    desk.subjects.enlist(desk.raw, ALICE, 1)
+
+    number = desk.subjects.number_of("user", ALICE)
+
+    assert number == identify("user", desk.subjects.hide(TOLD, 2).context.payer.account_id) != 0
