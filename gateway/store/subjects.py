@@ -18,10 +18,13 @@ from dataclasses import dataclass, field, fields
 from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection
 
 from gateway.domain.errors import Busy
 from gateway.store.vault import Vault
 from risk.features.identity import identify
+from risk.rules.names import NumberOf
+from risk.rules.names import number_of as plain_number_of
 from risk.transaction import Payee, Payer, RiskContext
 
 T = TypeVar("T")
@@ -155,7 +158,7 @@ class Subjects:
             0 if there is no name, or if the account was never met or was erased.
         """
         if kind not in ACCOUNT_KINDS or not name:
-            return identify(kind, name)
+            return plain_number_of(kind, name)
         self.forget_erased()
         lookup = self.lookup_of(name)
         subject = self._found(lookup, name, self._cached.get(lookup))
@@ -197,6 +200,11 @@ class Subjects:
         """Do `forget_erased` as a piece of background work; returns 0: it can wait."""
         self.forget_erased()
         return 0
+
+    def enter(self, account_id: str, now_us: int) -> Subject:
+        """Return the subject of an account, made if it was never met; the caller stores it."""
+        self.forget_erased()
+        return self._subject(account_id, now_us)
 
     def _subject(self, account_id: str, now_us: int) -> Subject:
         lookup = self.lookup_of(account_id)
@@ -251,6 +259,25 @@ def _with(group: T, names: tuple[str, ...], name: str, value: object) -> T:
         put(made, field_name, getattr(group, field_name))
     put(made, name, value)
     return made
+
+
+def numbers_in(conn: Connection, vault: Vault, now_us: int) -> NumberOf:
+    """Return the numbers of words for a change of rules or lists within a transaction.
+
+    An account that never paid may be put on a list all the same: its subject is made here and
+    stored with the change, so that its first payment already has the number.
+    """
+    raw = conn.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        raise TypeError("subjects live in SQLite")
+    subjects = Subjects(raw, vault)
+
+    def number_of(kind: str, name: str) -> int:
+        if kind in ACCOUNT_KINDS and name:
+            subjects.enter(name, now_us).store(raw)
+        return subjects.number_of(kind, name)
+
+    return number_of
 
 
 def pseudonym_of(key: bytes, account_id: str) -> str:
