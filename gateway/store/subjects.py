@@ -164,25 +164,6 @@ class Subjects:
         subject = self._found(lookup, name, self._cached.get(lookup))
         return 0 if subject is None else identify(kind, subject.pseudonym)
 
-    def enlist(self, raw: sqlite3.Connection, account_id: str, now_us: int) -> Subject:
-        """Make an account known before its first payment, so that a list can name it.
-
-        Args:
-            raw: The writer's connection, in the transaction that writes the list.
-            account_id: As merchants send it.
-            now_us: The time, microseconds since the epoch.
-
-        Returns:
-            The subject; `number_of` knows it once the transaction is committed.
-
-        Raises:
-            Busy: (1006) if its key changed meanwhile.
-        """
-        self.forget_erased()
-        subject = self._subject(account_id, now_us)
-        subject.store(raw)
-        return subject
-
     def lookup_of(self, account_id: str) -> bytes:
         """Return the MAC under which an account's row is found."""
         return hashlib.blake2b(_bytes(account_id), key=self._lookup_key, digest_size=32).digest()
