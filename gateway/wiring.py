@@ -6,7 +6,6 @@ first request, and only one process may own that state: a lock on a file says wh
 
 import asyncio
 import fcntl
-import logging
 import os
 import secrets
 import time
@@ -36,26 +35,29 @@ from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
 from gateway.settings import Settings
 from gateway.signing import sign
+from gateway.store.alerts import AlertBook
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
+from gateway.store.policies import seed_database
 from gateway.store.rules import start as start_rules
+from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
+from gateway.worker.alerts import AlertWriter
+from gateway.worker.anchor import Anchor
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
+from gateway.worker.refresh import Refresher
 from gateway.worker.resolve import Resolver
 from gateway.worker.rules import RuleKeeper
-from risk import Decision
+from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
-from risk.rules.names import number_of
 
-_log = logging.getLogger("yumen.risk")
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
-MODEL_POLL_S = 1.0
 
 
 class AlreadyOwned(Exception):
@@ -98,6 +100,8 @@ class Gateway:
         admin_token: What operators show.
         sandbox: The sandbox this process serves itself, if it does.
         place_feedback: Gives waiting facts their place in the log now (owner only).
+        alerts: Writes the alerts that wait.
+        anchor: Logs the chain's head, daily and at the end (owner only).
     """
 
     settings: Settings
@@ -110,6 +114,8 @@ class Gateway:
     app: App | None = None
     sandbox: Sandbox | None = None
     place_feedback: FeedbackPlacer | None = None
+    alerts: AlertWriter | None = None
+    anchor: Anchor | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -131,11 +137,15 @@ class Gateway:
         if self.sandbox is not None:
             await self.sandbox.stop()
         await self.client.aclose()
+        if self.alerts is not None:
+            await self.alerts.run_once()
         if len(self.context.log):
             self.context.writer.nudge()
         await self.context.writer.close()
         if self.context.risk is not None and not len(self.context.log):
             self.context.risk.save_snapshot(self.settings.var / SNAPSHOT)
+        if self.anchor is not None:
+            self.anchor.log()
         self.context.reader.dispose()
         self.context.raw_reader.close()
         if self.lock is not None:
@@ -155,20 +165,31 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     settings.var.mkdir(parents=True, exist_ok=True)
     lock = _own(settings.var)
     migrate(settings.database_path)
-    metrics = Metrics()
+    seed_database(settings.database_path, now_us=clock_us())
+    metrics, book = Metrics(), AlertBook()
     risk = _restored_engine(settings)
     running = start_rules(settings.database_path, clock_us())
     risk.use_rules(running)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
     context = _context(settings, clock_us, client, risk)
-    context.on_decision = _decision_counter(metrics)
-    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    context.on_decision = DecisionWatch(metrics, book, clock_us)
+    refresher = Refresher(risk, context.reader, book, clock_us)
+    refresher.take_policy()
+    alerts = AlertWriter(book, context.writer)
+    vault = Vault(settings.var)
+    context.subjects = Subjects(context.raw_reader, vault)
+    keys = KeyRing(context.reader, vault, clock_us)
     placer = FeedbackPlacer(context)
+    anchor = Anchor(context.raw_reader, clock_us)
     rules = RuleKeeper(context, settings.database_path, running)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
-        "model": _model_refresher(risk),
+        "model": refresher.models,
+        "policy": refresher.policy,
         "rules": rules.run_once,
+        "alerts": alerts.run_once,
+        "erasures": context.subjects.run_once,
+        "anchor": anchor.run_once,
     }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
@@ -181,6 +202,8 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         loop=Loop(work, poll_s=settings.worker_poll_s),
         client=client,
         place_feedback=placer,
+        alerts=alerts,
+        anchor=anchor,
         lock=lock,
     )
     mounts: dict[str, App] = {}
@@ -209,7 +232,8 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     rule_desk = RulesDeps(
         context=context,
         token=gateway.admin_token,
-        numbers=number_of,
+        numbers=context.subjects.number_of,
+        vault=vault,
         refresh=rules.refresh,
         running=lambda: rules.running,
     )
@@ -327,34 +351,6 @@ def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
     return build_sandbox(
         settings.var, kept_secret(settings.var / "sandbox.secret"), clock_us=clock_us
     )
-
-
-def _model_refresher(risk: RiskEngine) -> Callable[[], Awaitable[int]]:
-    async def refresh() -> int:
-        await asyncio.sleep(MODEL_POLL_S)
-        await asyncio.to_thread(risk.refresh_model)
-        return 0
-
-    return refresh
-
-
-def _decision_counter(metrics: Metrics) -> Callable[[Decision], None]:
-    def count(decision: Decision) -> None:
-        metrics.decided(
-            decision.outcome.value,
-            decision.degraded,
-            decision.event.seq,
-            decision.elapsed_us / 1e6,
-        )
-        if decision.degraded:
-            _log.warning(
-                "risk was degraded for %s: %s; decided by %s",
-                decision.event.trade_no,
-                decision.degraded,
-                decision.fallback or "the full path",
-            )
-
-    return count
 
 
 def _reconciler(

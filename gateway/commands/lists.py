@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gateway.commands.frame import AsJson, Var, clock_us, emit
-from gateway.commands.rules import Actor, Why, read_time, seeded, shown_time
+from gateway.commands.rules import Actor, Why, numbers_for, read_time, seeded, shown_time
 from gateway.refusal import Refused
 
 if TYPE_CHECKING:  # Heavy: nothing of these before a command runs.
@@ -79,7 +79,6 @@ def add(
     from gateway.offline import login_name
     from gateway.store import lists
     from risk.rules.lists import Purpose
-    from risk.rules.names import number_of
 
     words = values or []
     if words and not kind:
@@ -103,7 +102,7 @@ def add(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_for(conn, var),
             )
             result |= asdict(done)
         return result
@@ -162,7 +161,6 @@ def import_file(
     """Put every line of a file on a list; repeating it changes nothing (批量导入)."""
     from gateway.offline import login_name
     from gateway.store import lists
-    from risk.rules.names import number_of
 
     who, until_us = actor or login_name(), read_time(expires, "--expires")
     changed_count = unchanged_count = 0
@@ -180,7 +178,7 @@ def import_file(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_for(conn, var),
             ),
         )
         changed_count += done.changed_count

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Heavy: nothing of these before a command runs.
     from sqlalchemy import Connection
 
     from gateway.store.rules import StoredRule
+    from risk.rules.names import NumberOf
 
 T = TypeVar("T")
 Doing = Literal["APPROVE_OVERRIDE", "CHALLENGE", "REVIEW", "DECLINE"]
@@ -39,6 +40,14 @@ def seeded(var: Path | None, job: "Callable[[Connection], T]") -> T:
         return job(conn)
 
     return change(settings_of(var=var).var, seed_then)
+
+
+def numbers_for(conn: "Connection", var: Path | None) -> "NumberOf":
+    """Return which number stands for a word; a person's is keyed by this installation."""
+    from gateway.store.subjects import numbers_in
+    from gateway.store.vault import Vault
+
+    return numbers_in(conn, Vault(settings_of(var=var).var), clock_us())
 
 
 def shown_time(at_us: int) -> str:
@@ -123,12 +132,11 @@ def check(
     from gateway.store import rules
     from risk.rules.emit import needs_features
     from risk.rules.language import parse
-    from risk.rules.names import number_of
     from risk.rules.source import Action, Rule
     from risk.rules.tree import lists_of
 
     rule = Rule(name="checked", expression=expression, action=Action(action), reason="RISK_SCORE")
-    seeded(var, lambda conn: rules.check(conn, rule, number_of))
+    seeded(var, lambda conn: rules.check(conn, rule, numbers_for(conn, var)))
     tree = parse(rule.name, expression)
     alone = not needs_features(tree)
     lines = ["valid / 有效"]
@@ -156,7 +164,6 @@ def add(
     """Store the next version of a rule as a draft (新增规则草稿)."""
     from gateway.offline import login_name
     from gateway.store import rules
-    from risk.rules.names import number_of
     from risk.rules.source import Action, Rule
 
     rule = Rule(
@@ -176,7 +183,7 @@ def add(
             actor=actor or login_name(),
             note=reason,
             now_us=clock_us(),
-            numbers=number_of,
+            numbers=numbers_for(conn, var),
         ),
     )
     label = stored.rule.label

@@ -8,6 +8,7 @@ happens after the commit, so a crash leaves an order the worker can find.
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 from gateway.domain.errors import Busy, OrderConflict
@@ -16,8 +17,10 @@ from gateway.domain.order import Status
 from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
 from gateway.payments.open import open_at_channel, pay_request
+from gateway.store.evidence import seal
 from gateway.store.orders import Order, find_by_number, insert_created
 from risk import Decision, RiskOutcome, Transaction
+from risk.decision import Shadow
 
 
 async def create(context: Context, command: CreateCommand) -> Order:
@@ -69,8 +72,9 @@ async def _opened(context: Context, order: Order) -> Order:
 async def _create_first(context: Context, command: CreateCommand) -> Order:
     now_us = context.clock_us()
     trade_no = new_number("T", now_us)
-    if context.risk is None:
+    if context.risk is None or context.subjects is None:
         raise RuntimeError("only the owner of the feature state creates orders")
+    people = context.subjects.hide(command.risk_context, now_us)
     decision = context.risk.assess(
         Transaction(
             event_id=trade_no,
@@ -78,7 +82,7 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
             amount_minor=command.amount_minor,
             currency=command.currency,
             pay_type=command.pay_type.value,
-            context=command.risk_context,
+            context=people.context,
         ),
         now_us,
     )
@@ -87,7 +91,10 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
     decision_id = "D" + trade_no[1:]
     order = _new_order(context, command, decision, trade_no, decision_id, now_us)
     record = decision_row(decision, command.merchant_id, decision_id, trade_no, now_us)
-    await context.writer.run_raw(lambda raw: insert_created(raw, order, record))
+    sealed = seal(
+        context.subjects.vault, command.risk_context, people, order.merchant_id, decision_id
+    )
+    await context.writer.run_raw(lambda raw: insert_created(raw, order, record, sealed))
     return order
 
 
@@ -150,7 +157,19 @@ def _new_order(
         paid_at_us=0,
         closed_at_us=closed_at_us,
         version=1,
+        risk_degraded=how_degraded(decision),
     )
+
+
+def how_degraded(decision: Decision) -> str:
+    """Say which step decided and why, as the merchant reads it; '' if nothing went wrong.
+
+    It names no exception: the inside is the log's.
+    """
+    if not decision.degraded:
+        return ""
+    why = "+".join(decision.causes)
+    return f"{decision.step}:{why}"
 
 
 def decision_row(
@@ -187,4 +206,18 @@ def decision_row(
         "fallback": decision.fallback,
         "elapsed_us": decision.elapsed_us,
         "decided_at_us": now_us,
+        "list_version": decision.list_version,
+        "geo_version": decision.geo_version,
+        "category": decision.category,
+        "costs": json.dumps(decision.costs) if decision.costs else "[]",
+        "shadow": _shadow_json(decision.shadow) if decision.shadow else "{}",
+        "step": decision.step,
     }
+
+
+def _shadow_json(shadow: Shadow) -> str:
+    """Write what is known and leave out what is not."""
+    said = {name: value for name, value in asdict(shadow).items() if value or name == "score"}
+    if not shadow.model_version:
+        said.pop("score")
+    return json.dumps(said)

@@ -16,6 +16,8 @@ from sqlalchemy.dialects import sqlite
 
 from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
+from gateway.store.chain import append_decision
+from gateway.store.evidence import Evidence
 from gateway.store.tables import decisions, orders, refunds
 
 
@@ -50,6 +52,7 @@ class Order:
     paid_at_us: int
     closed_at_us: int
     version: int
+    risk_degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +110,30 @@ def find_reasons(raw: sqlite3.Connection, merchant_id: str, decision_id: str) ->
     return [] if row is None else [reason["code"] for reason in json.loads(row[0])]
 
 
-def insert_created(raw: sqlite3.Connection, order: Order, decision: dict[str, Any]) -> None:
-    """Write a new order and the decision it rests on, in the caller's transaction.
+def insert_created(
+    raw: sqlite3.Connection,
+    order: Order,
+    decision: dict[str, Any],
+    evidence: Evidence | None = None,
+) -> None:
+    """Write a new order and the decision it rests on, chained, in the caller's transaction.
 
     Args:
         raw: The writer's connection.
         order: The order as it stands after creation.
         decision: One value for each column of `decisions`.
+        evidence: What the merchant told of the payment, sealed.
 
     Raises:
         sqlite3.IntegrityError: if the merchant's number is taken.
+        Busy: (1006) if a person's key was replaced or erased meanwhile.
     """
     raw.execute(_INSERT_ORDER, [getattr(order, name) for name in _ORDER_FIELDS])
     raw.execute(_INSERT_DECISION, [decision[name] for name in _DECISION_FIELDS])
+    kept = None
+    if evidence is not None:
+        kept = evidence.store(raw, order.merchant_id, order.decision_id)
+    append_decision(raw, decision, kept)
 
 
 _GET = select(*_ORDER_COLUMNS).where(orders.c.trade_no == bindparam("trade_no"))

@@ -21,6 +21,9 @@ from sqlalchemy import (
     text,
 )
 
+from gateway.store.policy_tables import alerts as alerts
+from gateway.store.policy_tables import policies as policies
+from gateway.store.policy_tables import policy_live as policy_live
 from gateway.store.rule_tables import change_counters as change_counters
 from gateway.store.rule_tables import list_entries as list_entries
 from gateway.store.rule_tables import lists as lists
@@ -86,6 +89,8 @@ orders = Table(
     Column("paid_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("closed_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    # '' or '<step>:<cause>' of a decision that the full risk path did not make alone.
+    Column("risk_degraded", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("merchant_id", "trade_no"),
     UniqueConstraint("merchant_id", "out_trade_no"),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
@@ -129,6 +134,12 @@ decisions = Table(
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),
     Column("decided_at_us", BigInteger, nullable=False),
+    Column("list_version", Text, nullable=False, server_default="none"),
+    Column("geo_version", Text, nullable=False, server_default="none"),
+    Column("category", Text, nullable=False, server_default=""),  # The merchant's trade.
+    Column("costs", Text, nullable=False, server_default="[]"),  # JSON list, mildest first.
+    Column("shadow", Text, nullable=False, server_default="{}"),  # JSON of risk.decision.Shadow.
+    Column("step", Text, nullable=False, server_default="full"),  # Of the ladder, risk.verdict.
     PrimaryKeyConstraint("merchant_id", "decision_id"),
     Index("ix_decisions_trade_no", "trade_no"),
     Index("ix_decisions_decided_at_us", "decided_at_us"),
@@ -146,6 +157,55 @@ risk_events = Table(
     Column("trade_no", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),  # int64 vector, see risk.features.event.
     Index("ix_risk_events_trade_no", "trade_no", "kind"),
+)
+
+chain_records = Table(
+    "chain_records",
+    metadata,
+    # One chain over decisions and events, in the order of commit: see gateway.store.chain.
+    Column(
+        "n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
+    Column("kind", Text, nullable=False),  # DECISION | EVENT
+    Column("merchant_id", Text, nullable=False),  # '' of an event.
+    Column("item_id", Text, nullable=False),  # decision_id, or an event's seq.
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the record.
+    Column("marks", LargeBinary, nullable=False),  # CRC-32 of each column, to name an edited one.
+    Column("link", LargeBinary, nullable=False),  # SHA-256 of last link, n and digest.
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    # People by the MAC of their account id. Erasure overwrites the key and takes the lookup away.
+    Column("subject_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("lookup", LargeBinary, unique=True),
+    Column("key_sealed", LargeBinary, nullable=False),  # Zeros once erased.
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("erased_at_us", BigInteger, nullable=False, server_default=text("0")),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    # Grows with each destroyed key, so that a running gateway sees that one was.
+    Column("erasure_no", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("subject_id", BigInteger, nullable=False),  # 0: the key of a single payment.
+    Column("erased_at_us", BigInteger, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    # What the merchant told of a payment, sealed: see gateway.store.evidence.
+    Column("merchant_id", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),  # Whose key; 0: the row's own.
+    Column("payee_subject_id", BigInteger, nullable=False),  # 0: no payee's account was sent.
+    Column("key_sealed", LargeBinary, nullable=False),  # The row's own key; zeros once erased.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("payee_sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "decision_id"),
 )
 
 risk_inbox = Table(

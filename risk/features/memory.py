@@ -4,9 +4,9 @@ Blocks are given back to a list of their own width, so memory follows the entiti
 active; which block is given next depends on the log alone, so a replay lays out the same arena.
 
 The table is open-addressed with linear probing and holds (key, place of the row) side by side. A
-few of its slots are looked at with every event, more for every row made, and a row whose entity has not been seen for
-`layout.SWEEP_US` is given back. Whether an entity is *known* never depends on that: a row older
-than `layout.RETAIN_US` reads as a stranger's wherever it still stands.
+few of its slots are looked at with every event, more for every row made, and a row whose entity
+has not been seen for `layout.SWEEP_US` is given back. Whether an entity is *known* never depends
+on that: a row older than `layout.RETAIN_US` reads as a stranger's wherever it still stands.
 """
 
 from typing import Final
