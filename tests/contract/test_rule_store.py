@@ -139,6 +139,18 @@ def test_what_is_no_rule_is_refused_in_both_languages_and_not_stored(
     assert rules.all_rules(conn) == []
 
 
+def test_no_more_rules_run_than_a_payment_can_bear(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules.seed(conn, NOW_US)
+    add(conn)
+    monkeypatch.setattr(rules, "RUNNING_COUNT_MAX", len(default_rules().rules))
+
+    with pytest.raises(InvalidParameter, match="retire some first"):
+        move(conn, RuleState.SHADOW)
+    move(conn, RuleState.RETIRED)
+
+
 def test_an_unknown_rule_or_version_is_named(conn: Connection) -> None:
     add(conn)
 
