@@ -319,12 +319,9 @@ def test_a_new_database_has_the_tables_the_code_speaks_of(tmp_path: Path) -> Non
     assert differences == []
 
 
-def test_a_database_of_the_first_release_keeps_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    monkeypatch.setattr("gateway.store.migrate.HEAD", "0001")
-    migrate(path)
+    migrate(path, to="0001")
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(
@@ -332,7 +329,6 @@ def test_a_database_of_the_first_release_keeps_its_rows(
                 merchant_id="M1", app_id="a", name="tea", status="ACTIVE", created_at_us=NOW_US
             )
         )
-    monkeypatch.undo()
 
     assert migrate(path)
 
