@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         description="Who decides when risk is late or fails: approve (open), hold for review "
         "(closed), or rules and lists alone (rules).",
     )
+    graph_refresh_interval_s: int = Field(
+        3_600,
+        ge=0,
+        description="Pause between two looks for communities of users, in seconds; 0: only when "
+        "asked (yumen graph refresh).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )

@@ -41,6 +41,7 @@ from gateway.store.migrate import migrate
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
+from gateway.worker.communities import CommunityRefresher
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
@@ -94,6 +95,7 @@ class Gateway:
         admin_token: What operators show.
         sandbox: The sandbox this process serves itself, if it does.
         place_feedback: Gives waiting facts their place in the log now (owner only).
+        communities: Looks for communities of users (owner only).
     """
 
     settings: Settings
@@ -106,6 +108,7 @@ class Gateway:
     app: App | None = None
     sandbox: Sandbox | None = None
     place_feedback: FeedbackPlacer | None = None
+    communities: CommunityRefresher | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -158,7 +161,17 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     context.on_decision = _decision_counter(metrics)
     keys = KeyRing(context.reader, Vault(settings.var), clock_us)
     placer = FeedbackPlacer(context)
-    work = {"feedback": placer.run_once, "model": _model_refresher(risk)}
+    communities = CommunityRefresher(
+        context,
+        settings.var,
+        settings.database_path,
+        interval_s=settings.graph_refresh_interval_s,
+    )
+    work = {
+        "feedback": placer.run_once,
+        "model": _model_refresher(risk),
+        "communities": communities.run_once,
+    }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
     gateway = Gateway(
@@ -170,6 +183,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         loop=Loop(work, poll_s=settings.worker_poll_s),
         client=client,
         place_feedback=placer,
+        communities=communities,
         lock=lock,
     )
     mounts: dict[str, App] = {}
