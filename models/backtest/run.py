@@ -1,0 +1,393 @@
+"""The back-test: every payment decided twice, under the set-up in use and under a change of it.
+
+Both sides are recomputed from the stored vectors, so a difference is the change's and nothing
+else's; what was decided at the time (by older rules, a fallback, a person) enters only where it
+left a payment without a label.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.backtest.history import (
+    MERCHANT_ID,
+    OUTCOME,
+    SCORE_RAW,
+    TRADE_NO,
+    UNKNOWN,
+    Block,
+    Bytes,
+    History,
+    Ints,
+    Mask,
+    NoHistory,
+)
+from models.backtest.masks import ListedByName, fired, listed
+from models.backtest.report import (
+    Examples,
+    Facts,
+    Mover,
+    Report,
+    RuleEffect,
+    days_count,
+    merchants_of,
+    months_of,
+    moved_between,
+    side_of,
+)
+from models.backtest.scoring import (
+    APPROVE,
+    DECLINE,
+    REVIEW,
+    BatchModel,
+    Outcomes,
+    by_score,
+    combined,
+)
+from models.policy import Costs, Thresholds
+from risk.features.event import AT_US
+from risk.rules.emit import Timed
+from risk.rules.lists import Lists, NamedList
+from risk.rules.source import Rule, RuleSet, RuleState
+from risk.rules.tree import lists_of
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+"""(payments done, payments in all)."""
+
+NOBODY = "none"
+UTC_OFFSET_S = 28_800  # China Standard Time, in which the console counts days.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What decides: rules with their lists, a model, its thresholds.
+
+    Attributes:
+        rules: Only live ones act.
+        model: None: rules alone decide.
+        thresholds: In place of the model's own.
+    """
+
+    rules: RuleSet
+    model: BatchModel | None = None
+    thresholds: Thresholds | None = None
+
+    def outcomes(self, probability: Floats) -> Outcomes:
+        """Return what the score alone says."""
+        if self.model is None:
+            return np.zeros(len(probability), dtype=np.uint8)
+        return by_score(self.thresholds or self.model.thresholds, probability)
+
+    def versions(self, side: str) -> dict[str, str]:
+        """Return what decides, by name."""
+        levels = self.thresholds or (self.model.thresholds if self.model else None)
+        shown = (levels.challenge_at, levels.review_at, levels.decline_at) if levels else ()
+        return {
+            f"{side}_rules": self.rules.version,
+            f"{side}_lists": self.rules.list_version,
+            f"{side}_model": self.model.meta.version if self.model else NOBODY,
+            f"{side}_thresholds": "/".join(f"{level:.6g}" for level in shown) or NOBODY,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is tried; everything left out stays as it is.
+
+    Attributes:
+        rules: New rules, or other versions of rules of the same name; they act as if live.
+        without: Names of rules to leave out.
+        lists: New lists, or others in place of lists of the same name.
+        thresholds: Of the score.
+        model: Another model, with its own thresholds unless others are given.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    without: tuple[str, ...] = ()
+    lists: tuple[NamedList, ...] = ()
+    thresholds: Thresholds | None = None
+    model: BatchModel | None = None
+
+    def applied_to(self, setup: Setup) -> Setup:
+        """Return the set-up as changed.
+
+        Raises:
+            RuleError: a rule is none, or names a list that there isn't.
+        """
+        own = {rule.name for rule in self.rules} | set(self.without)
+        kept = [rule for rule in setup.rules.rules if rule.name not in own]
+        live = [replace(rule, state=RuleState.LIVE) for rule in self.rules]
+        held = setup.rules.lists
+        if self.lists:
+            by_name = {**held.by_name, **{found.name: found for found in self.lists}}
+            held = Lists(version=f"{held.version}+draft", by_name=by_name)
+        model = self.model or setup.model
+        other_model = self.model is not None
+        return Setup(
+            rules=RuleSet([*kept, *live], held),
+            model=model,
+            thresholds=self.thresholds or (None if other_model else setup.thresholds),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How to look at a history.
+
+    Attributes:
+        known_by_us: Only labels known by then count.
+        since_us: Payments at or after this; None: from the beginning.
+        until_us: Payments before this; None: to the end.
+        genuine_after_s: See `History.labels`.
+        costs: What outcomes cost.
+        utc_offset_s: Of the days and months of the report.
+        examples_count: Trade numbers of each kind.
+        threads: To work with.
+    """
+
+    known_by_us: int
+    since_us: int | None = None
+    until_us: int | None = None
+    genuine_after_s: float | None = None
+    costs: Costs = field(default_factory=Costs)
+    utc_offset_s: int = UTC_OFFSET_S
+    examples_count: int = 10
+    threads: int = 2
+
+    def inside(self, at_us: Ints) -> Mask:
+        """Return which times are asked about."""
+        picked = np.ones(len(at_us), dtype=np.bool_)
+        if self.since_us is not None:
+            picked &= at_us >= self.since_us
+        if self.until_us is not None:
+            picked &= at_us < self.until_us
+        return picked
+
+
+def backtest(
+    history: History,
+    present: Setup,
+    change: Change,
+    question: Question,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Decide every payment of a history under two set-ups and compare.
+
+    Args:
+        history: What happened.
+        present: The set-up in use.
+        change: What is tried on top of it.
+        question: Which payments, which labels, how many threads.
+        progress: Told how many payments are done, of how many.
+
+    Raises:
+        NoHistory: no payment is asked about.
+        RuleError: the change does not fit the rules.
+    """
+    changed = change.applied_to(present)
+    truth = history.labels(
+        known_by_us=question.known_by_us, genuine_after_s=question.genuine_after_s
+    )
+    work = _Work(history, present, changed, change, question, truth)
+    outcomes = work.run(progress)
+    return _report(work, outcomes)
+
+
+class _Work:
+    """One back-test under way."""
+
+    def __init__(
+        self,
+        history: History,
+        present: Setup,
+        changed: Setup,
+        change: Change,
+        question: Question,
+        truth: Bytes,
+    ) -> None:
+        self.history = history
+        self.present = present
+        self.changed = changed
+        self.question = question
+        self.truth = truth
+        self._lists = [(side, listed(side.rules.lists)) for side in (present, changed)]
+        # A list that changed decides by a rule of its own name too.
+        names = {rule.name for rule in change.rules} | {f"list:{one.name}" for one in change.lists}
+        self._tried = names
+        self.effects = {
+            rule.name: np.zeros(4, dtype=np.int64)
+            for rule, _ in changed.rules.acting
+            if rule.name in names
+        }
+        self.inside = np.zeros(len(history), dtype=np.bool_)
+
+    def run(self, progress: Progress | None) -> tuple[Outcomes, Outcomes]:
+        """Decide all blocks; outcomes of payments outside the question stay APPROVE."""
+        count = len(self.history)
+        sides = np.zeros(count, dtype=np.uint8), np.zeros(count, dtype=np.uint8)
+        for model in (self.present.model, self.changed.model):
+            if model is not None:  # Load the trees once, before threads ask for them.
+                model.raw(np.zeros((1, len(model.meta.feature_names))))
+        done_count = 0
+        with ThreadPoolExecutor(self.question.threads) as pool:
+            for block, picked, present, changed, effects in pool.map(self._decide, self._blocks()):
+                sides[0][block.rows], sides[1][block.rows] = present, changed
+                self.inside[block.rows] = picked
+                for name, counts in effects.items():
+                    self.effects[name] += counts
+                done_count += block.rows_count
+                if progress is not None:
+                    progress(done_count, count)
+        return sides
+
+    def _blocks(self) -> Iterator[Block]:
+        return self.history.blocks()
+
+    def _decide(
+        self, block: Block
+    ) -> tuple[Block, Mask, Outcomes, Outcomes, dict[str, NDArray[np.int64]]]:
+        picked = self.question.inside(block.field(AT_US))
+        if not picked.any():
+            nothing = np.zeros(block.rows_count, dtype=np.uint8)
+            return block, picked, nothing, nothing, {}
+        known: dict[object, Mask] = {}
+        scores: dict[str, Floats] = {}
+        outcomes = []
+        effects: dict[str, NDArray[np.int64]] = {}
+        for side, lists in self._lists:
+            hits = []
+            for rule, tree in side.rules.acting:
+                timed = Timed(tree, rule.valid_from_us, rule.valid_to_us)
+                hits.append((rule, _once(known, timed, block, lists)))
+                if side is self.changed and rule.name in self._tried:
+                    effects[rule.name] = self._counted(hits[-1][1] & picked, block)
+            scored = side.outcomes(self._probability(side.model, block, picked, scores))
+            outcomes.append(combined(hits, scored))
+        return block, picked, outcomes[0], outcomes[1], effects
+
+    def _counted(self, mask: Mask, block: Block) -> NDArray[np.int64]:
+        truth = self.truth[block.rows][mask]
+        counts = (len(truth), (truth == 1).sum(), (truth == 0).sum(), (truth < 0).sum())
+        return np.array(counts, dtype=np.int64)
+
+    @staticmethod
+    def _probability(
+        model: BatchModel | None, block: Block, picked: Mask, scores: dict[str, Floats]
+    ) -> Floats:
+        """Calibrated scores; a stored output of the very model is taken as it is."""
+        if model is None:
+            return np.zeros(block.rows_count)
+        version = model.meta.version
+        if version not in scores:
+            stored = block.scored_by(version)
+            raw = np.zeros(block.rows_count)
+            if stored.any():
+                raw[stored] = block.column(SCORE_RAW)[stored]
+            missing = picked & ~stored
+            if missing.any():
+                raw[missing] = model.raw(block.matrix(missing, len(model.meta.feature_names)))
+            scores[version] = model.probability(raw)
+        return scores[version]
+
+
+def _once(known: dict[object, Mask], rule: Timed, block: Block, lists: ListedByName) -> Mask:
+    """Evaluate a rule that both sides have only once; lists may differ between the sides."""
+    key = (rule, id(lists)) if lists_of(rule.tree) else rule
+    if key not in known:
+        known[key] = fired(rule, block, lists)
+    return known[key]
+
+
+def _report(work: _Work, outcomes: tuple[Outcomes, Outcomes]) -> Report:
+    history, question, inside = work.history, work.question, work.inside
+    rows = np.flatnonzero(inside)
+    if not len(rows):
+        raise NoHistory("no payment of the history is in the time asked about")
+    facts = Facts(
+        truth=work.truth[rows],
+        amount_minor=history.field("amount")[rows],
+        currency=history.field("currency")[rows],
+        at_us=history.field("at_us")[rows],
+        merchant=history.field("merchant")[rows],
+        utc_offset_s=question.utc_offset_s,
+        costs=question.costs,
+    )
+    present, changed = outcomes[0][rows], outcomes[1][rows]
+    merchants = _named(history, merchants_of(facts, present, changed), rows)
+    return Report(
+        payments_count=len(rows),
+        fraud_count=int((facts.truth == 1).sum()),
+        genuine_count=int((facts.truth == 0).sum()),
+        unlabelled_count=int((facts.truth == UNKNOWN).sum()),
+        undecided_count=history.undecided_count,
+        stopped_unlabelled_count=_stopped_unlabelled(history, rows, facts.truth),
+        known_by_us=question.known_by_us,
+        since_us=int(facts.at_us.min()),
+        until_us=int(facts.at_us.max()),
+        days_count=days_count(facts),
+        present=side_of(facts, present),
+        changed=side_of(facts, changed),
+        moved=moved_between(present, changed),
+        rules=tuple(
+            RuleEffect(
+                name=name,
+                hits_count=int(counts[0]),
+                fraud_count=int(counts[1]),
+                genuine_count=int(counts[2]),
+                unlabelled_count=int(counts[3]),
+            )
+            for name, counts in work.effects.items()
+        ),
+        months=months_of(facts, present, changed),
+        merchants=merchants,
+        examples=_examples(history, facts, present, changed, rows, question.examples_count),
+        versions={
+            "features": history.feature_hash,
+            **work.present.versions("present"),
+            **work.changed.versions("changed"),
+        },
+    )
+
+
+def _stopped_unlabelled(history: History, rows: Ints, truth: Bytes) -> int:
+    try:
+        given = history.column(OUTCOME)[rows]
+    except KeyError:
+        return 0  # A history made from a log alone does not know what was decided.
+    return int((np.isin(given, (REVIEW, DECLINE)) & (truth < 0)).sum())
+
+
+def _named(history: History, movers: tuple[Mover, ...], rows: Ints) -> tuple[Mover, ...]:
+    """Give merchants their names in place of a row of theirs."""
+    places = np.array([int(mover.key) for mover in movers], dtype=np.int64)
+    names = history.words(MERCHANT_ID, rows[places])
+    numbers = history.field("merchant")[rows[places]].tolist()
+    return tuple(
+        replace(mover, key=name or f"{number:016x}")
+        for mover, name, number in zip(movers, names, numbers, strict=True)
+    )
+
+
+def _examples(
+    history: History, facts: Facts, present: Outcomes, changed: Outcomes, rows: Ints, count: int
+) -> Examples:
+    gained = (present == APPROVE) & (changed != APPROVE)
+    freed = (present != APPROVE) & (changed == APPROVE)
+
+    def largest(mask: Mask) -> tuple[str, ...]:
+        places = np.flatnonzero(mask)
+        order = np.argsort(-facts.amount_minor[places], kind="stable")[:count]
+        return tuple(name for name in history.words(TRADE_NO, rows[places[order]]) if name)
+
+    return Examples(
+        caught=largest(gained & (facts.truth == 1)),
+        lost=largest(freed & (facts.truth == 1)),
+        freed=largest(freed & (facts.truth == 0)),
+        bothered=largest(gained & (facts.truth == 0)),
+        unknown=largest((present != changed) & (facts.truth < 0)),
+    )
