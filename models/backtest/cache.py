@@ -54,6 +54,7 @@ class PartEntry:
         rows_count: Decided attempts in it.
         undecided_count: Attempts without a decision, which it leaves out.
         last_event_hash: Of the last event's payload: another log under the same numbers shows.
+        is_full: Whether nothing can join it any more; only the last part is not.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PartEntry:
     rows_count: int
     undecided_count: int
     last_event_hash: str
+    is_full: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +118,14 @@ def write_part(folder: Path, name: str, rows: PartRows) -> None:
         arrays[key] = pa.array(words, type=pa.string()).dictionary_encode()
     arrays[TRADE_NO] = pa.array(rows.trade_no, type=pa.string())
     batch = pa.record_batch(arrays)
-    with pa.ipc.new_file(str(folder / f"{name}.arrow"), batch.schema) as file:
+    # Renamed into place: whoever has an older file of this name mapped keeps that one.
+    draft = folder / f".{name}.draft"
+    with pa.ipc.new_file(str(draft), batch.schema) as file:
         file.write_batch(batch)
-    np.save(folder / f"{name}.npy", rows.feedback)
+    draft.replace(folder / f"{name}.arrow")
+    with draft.open("wb") as array:
+        np.save(array, rows.feedback)
+    draft.replace(folder / f"{name}.npy")
 
 
 def _columns_of(matrix: NDArray[Any]) -> NDArray[Any]:
