@@ -284,7 +284,7 @@ def doctor(
     port: Port = None,
     console_port: Annotated[int, typer.Option(help="Port of the console.")] = 8501,
     write_reference: Annotated[
-        bool, typer.Option("--write-reference", help="Rewrite .env.example and docs/ERRORS.md.")
+        bool, typer.Option("--write-reference", help="Rewrite the pages made from the code.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

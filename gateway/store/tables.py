@@ -90,6 +90,8 @@ orders = Table(
     Column("paid_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("closed_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    # '' or '<step>:<cause>' of a decision that the full risk path did not make alone.
+    Column("risk_degraded", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("merchant_id", "trade_no"),
     UniqueConstraint("merchant_id", "out_trade_no"),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
@@ -131,6 +133,12 @@ decisions = Table(
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),
     Column("decided_at_us", BigInteger, nullable=False),
+    Column("list_version", Text, nullable=False, server_default="none"),
+    Column("geo_version", Text, nullable=False, server_default="none"),
+    Column("category", Text, nullable=False, server_default=""),  # The merchant's trade.
+    Column("costs", Text, nullable=False, server_default="[]"),  # JSON list, mildest first.
+    Column("shadow", Text, nullable=False, server_default="{}"),  # JSON of risk.decision.Shadow.
+    Column("step", Text, nullable=False, server_default="full"),  # Of the ladder, risk.verdict.
     PrimaryKeyConstraint("merchant_id", "decision_id"),
     Index("ix_decisions_trade_no", "trade_no"),
     Index("ix_decisions_decided_at_us", "decided_at_us"),
@@ -285,6 +293,43 @@ audit_log = Table(
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON, before and after.
     Column("created_at_us", BigInteger, nullable=False),
     Index("ix_audit_log_object_id", "object_id"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    # Every policy that ever decided, under the hash of what it says; never changed, never deleted.
+    Column("version", Text, primary_key=True),
+    Column("content", Text, nullable=False),  # JSON, risk.policy.Policy.canonical.
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("created_at_us", BigInteger, nullable=False),
+)
+
+policy_live = Table(
+    "policy_live",
+    metadata,
+    # Which policy decides: the newest row; the others are its history.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("since_us", BigInteger, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    # What operators should look at, one row a kind and minute however often it happened.
+    Column("kind", Text, nullable=False),  # e.g. risk.degraded:deadline
+    Column("minute_at_us", BigInteger, nullable=False),
+    Column("severity", Text, nullable=False),  # INFO | WARNING | ERROR
+    Column("detail", Text, nullable=False),  # Of the latest.
+    Column("first_at_us", BigInteger, nullable=False),
+    Column("last_at_us", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "minute_at_us"),
+    Index("ix_alerts_last_at_us", "last_at_us"),
 )
 
 recon_runs = Table(
