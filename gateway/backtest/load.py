@@ -28,10 +28,10 @@ from models.backtest.cache import (
     write_part,
 )
 from models.backtest.history import UNKNOWN, feedback_of
-from models.backtest.scoring import OUTCOMES
 from risk.features.catalogue import FEATURE_COUNT, FEATURE_HASH
 from risk.features.event import stack
 from risk.features.replay import replay
+from risk.policy import OUTCOMES
 from risk.state.store import MemoryStateStore
 
 Ints = NDArray[np.int64]

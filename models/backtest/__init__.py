@@ -7,8 +7,9 @@ keeps, or from a log replayed through the kernel (`replayed`).
 
 from models.backtest.history import History, NoHistory, replayed
 from models.backtest.report import Report
-from models.backtest.run import Change, Question, Setup, backtest
+from models.backtest.run import backtest
 from models.backtest.scoring import BatchModel, load_model
+from models.backtest.setup import Change, Question, Setup, UnknownRule
 
 __all__ = [
     "BatchModel",
@@ -18,6 +19,7 @@ __all__ = [
     "Question",
     "Report",
     "Setup",
+    "UnknownRule",
     "backtest",
     "load_model",
     "replayed",

@@ -12,13 +12,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backtest.scoring import APPROVE, CHALLENGE, DECLINE, OUTCOMES, REVIEW, Outcomes
-from models.policy import Costs, expected_costs
+from models.backtest.judging import (
+    APPROVE,
+    CHALLENGE,
+    DECLINE,
+    OUTCOMES,
+    REVIEW,
+    BatchTariff,
+    Outcomes,
+    Payments,
+)
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.int8]
 Mask = NDArray[np.bool_]
 
+PPM_WHOLE: Final = 1_000_000
 DAY_US: Final = 86_400_000_000
 MOVERS_COUNT: Final = 10
 _ALPHABET: Final = " ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -33,15 +42,13 @@ class Money:
         missed_minor: Fraud that was approved.
         false_positive_minor: Genuine payments that were flagged.
         saved_minor: Fraud that is expected to be stopped: all that was declined, and the shares
-            of reviewed and challenged fraud that the costs say those stop.
-        cost_minor: Loss, friction and work of all labelled payments, by the costs.
+            of reviewed and challenged fraud that the policy in use says those stop.
     """
 
     caught_minor: int
     missed_minor: int
     false_positive_minor: int
     saved_minor: int
-    cost_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,8 @@ class Side:
         flagged_unlabelled_count: Payments flagged of which nobody knows the truth.
         reviews_per_day: Mean over the days of the history.
         reviews_day_max_count: On the busiest day.
+        cost_minor: Loss, friction and work of the labelled payments, in minor units of the
+            currency of the policy in use and by its costs, whichever side decides.
         money: By currency.
     """
 
@@ -66,6 +75,7 @@ class Side:
     flagged_unlabelled_count: int
     reviews_per_day: float
     reviews_day_max_count: int
+    cost_minor: int
     money: dict[str, Money]
 
 
@@ -176,21 +186,17 @@ class Facts:
 
     Attributes:
         truth: 1 fraud, 0 genuine, -1 unknown.
-        amount_minor: Amounts.
-        currency: Codes, as events hold them.
         at_us: When each was assessed.
-        merchant: Numbers, as events hold them.
+        payments: Amounts, currencies, merchants.
         utc_offset_s: Of the days and months that people mean.
-        costs: What outcomes cost.
+        tariff: What outcomes cost.
     """
 
     truth: Bytes
-    amount_minor: Ints
-    currency: Ints
     at_us: Ints
-    merchant: Ints
+    payments: Payments
     utc_offset_s: int
-    costs: Costs
+    tariff: BatchTariff
 
     @property
     def day(self) -> Ints:
@@ -212,9 +218,10 @@ def side_of(facts: Facts, outcome: Outcomes) -> Side:
         flagged_unlabelled_count=int((flagged & (facts.truth < 0)).sum()),
         reviews_per_day=counts[REVIEW] / days_count(facts),
         reviews_day_max_count=int(reviews.max()),
+        cost_minor=_cost_minor(facts, outcome),
         money={
-            currency_of(code): _money(facts, outcome, facts.currency == code)
-            for code in np.unique(facts.currency).tolist()
+            currency_of(code): _money(facts, outcome, facts.payments.currency == code)
+            for code in np.unique(facts.payments.currency).tolist()
         },
     )
 
@@ -227,25 +234,33 @@ def days_count(facts: Facts) -> int:
 def _money(facts: Facts, outcome: Outcomes, picked: Mask) -> Money:
     fraud, genuine = picked & (facts.truth == 1), picked & (facts.truth == 0)
     flagged = outcome != APPROVE
-    amount_minor = facts.amount_minor
+    costs = facts.tariff.policy.costs
 
     def total(mask: Mask) -> int:
-        return int(amount_minor[mask].sum())
+        return int(facts.payments.amount_minor[mask].sum())
 
-    labelled = fraud | genuine
-    by_outcome = expected_costs(
-        fraud[labelled].astype(np.float64), amount_minor[labelled].astype(np.float64), facts.costs
-    )
-    cost = by_outcome[outcome[labelled], np.arange(by_outcome.shape[1])].sum()
     return Money(
         caught_minor=total(fraud & flagged),
         missed_minor=total(fraud & ~flagged),
         false_positive_minor=total(genuine & flagged),
         saved_minor=total(fraud & (outcome == DECLINE))
-        + round(total(fraud & (outcome == REVIEW)) * facts.costs.review_stop_ratio)
-        + round(total(fraud & (outcome == CHALLENGE)) * facts.costs.challenge_stop_ratio),
-        cost_minor=round(float(cost)),
+        + total(fraud & (outcome == REVIEW)) * costs.review_stop_ppm // PPM_WHOLE
+        + total(fraud & (outcome == CHALLENGE)) * costs.challenge_stop_ppm // PPM_WHOLE,
     )
+
+
+def _cost_minor(facts: Facts, outcome: Outcomes) -> int:
+    """The costs of the outcomes once the truth is known: of fraud or not, without a doubt."""
+    rows = np.flatnonzero(facts.truth >= 0)
+    all_payments = facts.payments
+    labelled = Payments(
+        amount_minor=all_payments.amount_minor[rows],
+        currency=all_payments.currency[rows],
+        merchant=all_payments.merchant[rows],
+        mcc=all_payments.mcc[rows],
+    )
+    by_outcome = facts.tariff.costs(facts.truth[rows].astype(np.float64), labelled)
+    return round(float(by_outcome[outcome[rows], np.arange(len(rows))].sum()))
 
 
 def moved_between(present: Outcomes, changed: Outcomes) -> dict[str, dict[str, int]]:
@@ -276,7 +291,7 @@ def months_of(facts: Facts, present: Outcomes, changed: Outcomes) -> tuple[Mover
 
 def merchants_of(facts: Facts, present: Outcomes, changed: Outcomes) -> tuple[Mover, ...]:
     """Return the merchants with most moved payments; their keys are a row of each."""
-    _, first, place = np.unique(facts.merchant, return_index=True, return_inverse=True)
+    _, first, place = np.unique(facts.payments.merchant, return_index=True, return_inverse=True)
     movers = _movers(facts, present, changed, place, [str(row) for row in first.tolist()])
     moved = [mover for mover in movers if mover.moved_count]
     moved.sort(key=lambda mover: (-mover.moved_count, int(mover.key)))

@@ -7,7 +7,7 @@ left a payment without a label.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ from models.backtest.history import (
     Mask,
     NoHistory,
 )
+from models.backtest.judging import (
+    APPROVE,
+    DECLINE,
+    REVIEW,
+    Outcomes,
+    Payments,
+    combined,
+)
 from models.backtest.masks import ListedByName, fired, listed
 from models.backtest.report import (
     Examples,
@@ -38,134 +46,18 @@ from models.backtest.report import (
     moved_between,
     side_of,
 )
-from models.backtest.scoring import (
-    APPROVE,
-    DECLINE,
-    REVIEW,
-    BatchModel,
-    Outcomes,
-    by_score,
-    combined,
-)
-from models.policy import Costs, Thresholds
-from risk.features.event import AT_US
+from models.backtest.setup import Change, Question, Setup
+from risk.features.event import AMOUNT, AT_US, INDEX
 from risk.rules.emit import Timed
-from risk.rules.lists import Lists, NamedList
-from risk.rules.source import Rule, RuleSet, RuleState
 from risk.rules.tree import lists_of
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """(payments done, payments in all)."""
 
-NOBODY = "none"
-UTC_OFFSET_S = 28_800  # China Standard Time, in which the console counts days.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What decides: rules with their lists, a model, its thresholds.
-
-    Attributes:
-        rules: Only live ones act.
-        model: None: rules alone decide.
-        thresholds: In place of the model's own.
-    """
-
-    rules: RuleSet
-    model: BatchModel | None = None
-    thresholds: Thresholds | None = None
-
-    def outcomes(self, probability: Floats) -> Outcomes:
-        """Return what the score alone says."""
-        if self.model is None:
-            return np.zeros(len(probability), dtype=np.uint8)
-        return by_score(self.thresholds or self.model.thresholds, probability)
-
-    def versions(self, side: str) -> dict[str, str]:
-        """Return what decides, by name."""
-        levels = self.thresholds or (self.model.thresholds if self.model else None)
-        shown = (levels.challenge_at, levels.review_at, levels.decline_at) if levels else ()
-        return {
-            f"{side}_rules": self.rules.version,
-            f"{side}_lists": self.rules.list_version,
-            f"{side}_model": self.model.meta.version if self.model else NOBODY,
-            f"{side}_thresholds": "/".join(f"{level:.6g}" for level in shown) or NOBODY,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What is tried; everything left out stays as it is.
-
-    Attributes:
-        rules: New rules, or other versions of rules of the same name; they act as if live.
-        without: Names of rules to leave out.
-        lists: New lists, or others in place of lists of the same name.
-        thresholds: Of the score.
-        model: Another model, with its own thresholds unless others are given.
-    """
-
-    rules: tuple[Rule, ...] = ()
-    without: tuple[str, ...] = ()
-    lists: tuple[NamedList, ...] = ()
-    thresholds: Thresholds | None = None
-    model: BatchModel | None = None
-
-    def applied_to(self, setup: Setup) -> Setup:
-        """Return the set-up as changed.
-
-        Raises:
-            RuleError: a rule is none, or names a list that there isn't.
-        """
-        own = {rule.name for rule in self.rules} | set(self.without)
-        kept = [rule for rule in setup.rules.rules if rule.name not in own]
-        live = [replace(rule, state=RuleState.LIVE) for rule in self.rules]
-        held = setup.rules.lists
-        if self.lists:
-            by_name = {**held.by_name, **{found.name: found for found in self.lists}}
-            held = Lists(version=f"{held.version}+draft", by_name=by_name)
-        model = self.model or setup.model
-        other_model = self.model is not None
-        return Setup(
-            rules=RuleSet([*kept, *live], held),
-            model=model,
-            thresholds=self.thresholds or (None if other_model else setup.thresholds),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """How to look at a history.
-
-    Attributes:
-        known_by_us: Only labels known by then count.
-        since_us: Payments at or after this; None: from the beginning.
-        until_us: Payments before this; None: to the end.
-        genuine_after_s: See `History.labels`.
-        costs: What outcomes cost.
-        utc_offset_s: Of the days and months of the report.
-        examples_count: Trade numbers of each kind.
-        threads: To work with.
-    """
-
-    known_by_us: int
-    since_us: int | None = None
-    until_us: int | None = None
-    genuine_after_s: float | None = None
-    costs: Costs = field(default_factory=Costs)
-    utc_offset_s: int = UTC_OFFSET_S
-    examples_count: int = 10
-    threads: int = 2
-
-    def inside(self, at_us: Ints) -> Mask:
-        """Return which times are asked about."""
-        picked = np.ones(len(at_us), dtype=np.bool_)
-        if self.since_us is not None:
-            picked &= at_us >= self.since_us
-        if self.until_us is not None:
-            picked &= at_us < self.until_us
-        return picked
+_MERCHANT = INDEX["merchant"]
+_CURRENCY = INDEX["currency"]
+_MCC = INDEX["mcc"]
 
 
 def backtest(
@@ -266,8 +158,7 @@ class _Work:
                 hits.append((rule, _once(known, timed, block, lists)))
                 if side is self.changed and rule.name in self._tried:
                     effects[rule.name] = self._counted(hits[-1][1] & picked, block)
-            scored = side.outcomes(self._probability(side.model, block, picked, scores))
-            outcomes.append(combined(hits, scored))
+            outcomes.append(combined(hits, _scored(side, block, picked, scores)))
         return block, picked, outcomes[0], outcomes[1], effects
 
     def _counted(self, mask: Mask, block: Block) -> NDArray[np.int64]:
@@ -275,24 +166,36 @@ class _Work:
         counts = (len(truth), (truth == 1).sum(), (truth == 0).sum(), (truth < 0).sum())
         return np.array(counts, dtype=np.int64)
 
-    @staticmethod
-    def _probability(
-        model: BatchModel | None, block: Block, picked: Mask, scores: dict[str, Floats]
-    ) -> Floats:
-        """Calibrated scores; a stored output of the very model is taken as it is."""
-        if model is None:
-            return np.zeros(block.rows_count)
-        version = model.meta.version
-        if version not in scores:
-            stored = block.scored_by(version)
-            raw = np.zeros(block.rows_count)
-            if stored.any():
-                raw[stored] = block.column(SCORE_RAW)[stored]
-            missing = picked & ~stored
-            if missing.any():
-                raw[missing] = model.raw(block.matrix(missing, len(model.meta.feature_names)))
-            scores[version] = model.probability(raw)
-        return scores[version]
+
+def _scored(side: Setup, block: Block, picked: Mask, scores: dict[str, Floats]) -> Outcomes:
+    """What the score alone says; a stored output of the very model is taken as it is.
+
+    Args:
+        side: Model and policy.
+        block: The payments.
+        picked: Those asked about; the others are not scored.
+        scores: Probabilities by model, shared by both sides.
+    """
+    model = side.model
+    if model is None:
+        return np.zeros(block.rows_count, dtype=np.uint8)
+    version = model.meta.version
+    if version not in scores:
+        stored = block.scored_by(version)
+        raw = np.zeros(block.rows_count)
+        if stored.any():
+            raw[stored] = block.column(SCORE_RAW)[stored]
+        missing = picked & ~stored
+        if missing.any():
+            raw[missing] = model.raw(block.matrix(missing, len(model.meta.feature_names)))
+        scores[version] = model.probability(raw)
+    payments = Payments(
+        amount_minor=block.field(AMOUNT),
+        currency=block.field(_CURRENCY),
+        merchant=block.field(_MERCHANT),
+        mcc=block.field(_MCC),
+    )
+    return side.tariff.outcomes(scores[version], payments, model.thresholds)
 
 
 def _once(known: dict[object, Mask], rule: Timed, block: Block, lists: ListedByName) -> Mask:
@@ -310,12 +213,15 @@ def _report(work: _Work, outcomes: tuple[Outcomes, Outcomes]) -> Report:
         raise NoHistory("no payment of the history is in the time asked about")
     facts = Facts(
         truth=work.truth[rows],
-        amount_minor=history.field("amount")[rows],
-        currency=history.field("currency")[rows],
         at_us=history.field("at_us")[rows],
-        merchant=history.field("merchant")[rows],
+        payments=Payments(
+            amount_minor=history.field("amount")[rows],
+            currency=history.field("currency")[rows],
+            merchant=history.field("merchant")[rows],
+            mcc=history.field("mcc")[rows],
+        ),
         utc_offset_s=question.utc_offset_s,
-        costs=question.costs,
+        tariff=work.present.tariff,
     )
     present, changed = outcomes[0][rows], outcomes[1][rows]
     merchants = _named(history, merchants_of(facts, present, changed), rows)
@@ -381,7 +287,7 @@ def _examples(
 
     def largest(mask: Mask) -> tuple[str, ...]:
         places = np.flatnonzero(mask)
-        order = np.argsort(-facts.amount_minor[places], kind="stable")[:count]
+        order = np.argsort(-facts.payments.amount_minor[places], kind="stable")[:count]
         return tuple(name for name in history.words(TRADE_NO, rows[places[order]]) if name)
 
     return Examples(

@@ -1,4 +1,4 @@
-"""Model scores and outcomes for whole columns, bit for bit as the engine gives them one by one.
+"""Model scores for whole columns, bit for bit as the engine gives them one by one.
 
 LightGBM adds the trees of a row in their order whatever the number of threads, so a batch has the
 bits of the single-row call; calibration repeats the engine's operations in the engine's order.
@@ -7,30 +7,18 @@ bits of the single-row call; calibration repeats the engine's operations in the 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.policy import Thresholds
-from risk.decision import RiskOutcome
-from risk.rules.source import Action, Rule
+from risk.policy import Thresholds
 from risk.scorer import MODEL_FILE, BundleMeta, BundleRefused, load_bundle
 
 if TYPE_CHECKING:
     import lightgbm
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Outcomes = NDArray[np.uint8]
-
-OUTCOMES: Final = tuple(RiskOutcome)
-APPROVE, CHALLENGE, REVIEW, DECLINE = range(len(OUTCOMES))
-SEVERITY: Final = {
-    Action.CHALLENGE: CHALLENGE,
-    Action.REVIEW: REVIEW,
-    Action.DECLINE: DECLINE,
-}
 
 
 @dataclass(frozen=True)
@@ -91,42 +79,8 @@ def calibrated(x: tuple[float, ...], y: tuple[float, ...], raw: Floats) -> Float
     if len(xs) == 1:
         return np.full(len(raw), ys[0])
     low = np.clip(np.searchsorted(xs, raw, side="right") - 1, 0, len(xs) - 2)
-    part = (raw - xs[low]) / (xs[low + 1] - xs[low])
+    # Beyond the ends the outer steps below answer; here it would only overflow.
+    inner = np.clip(raw, xs[0], xs[-1])
+    part = (inner - xs[low]) / (xs[low + 1] - xs[low])
     between: Floats = ys[low] + part * (ys[low + 1] - ys[low])
     return np.where(raw <= xs[0], ys[0], np.where(raw >= xs[-1], ys[-1], between))
-
-
-def by_score(thresholds: Thresholds, probability: Floats) -> Outcomes:
-    """`risk.policy.by_score` for a column: the places of the outcomes in `OUTCOMES`."""
-    levels = (thresholds.challenge_at, thresholds.review_at, thresholds.decline_at)
-    outcome = np.zeros(len(probability), dtype=np.uint8)
-    for level in levels:  # They rise, so each level passed is one step more severe.
-        outcome += probability >= level
-    return outcome
-
-
-def combined(hits: list[tuple[Rule, Mask]], scored: Outcomes) -> Outcomes:
-    """`risk.policy.decide` for a column.
-
-    Args:
-        hits: Each rule and the payments it fired for.
-        scored: What the score alone says.
-
-    Returns:
-        A decline that may not be overridden stands first, then an override that allows, then the
-        most severe of the rules and the score.
-    """
-    worst = scored.copy()
-    allowed = np.zeros(len(scored), dtype=np.bool_)
-    fixed = np.zeros(len(scored), dtype=np.bool_)
-    for rule, mask in hits:
-        if rule.action is Action.APPROVE_OVERRIDE:
-            allowed |= mask
-            continue
-        severity = SEVERITY[rule.action]
-        np.maximum(worst, severity, out=worst, where=mask)
-        if rule.action is Action.DECLINE and not rule.overridable:
-            fixed |= mask
-    worst[allowed] = APPROVE
-    worst[fixed] = DECLINE
-    return worst

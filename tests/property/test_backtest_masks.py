@@ -8,18 +8,22 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.backtest.judging import OUTCOMES, BatchTariff, Payments, by_thresholds, combined
 from models.backtest.masks import fired, listed
-from models.backtest.scoring import OUTCOMES, by_score, calibrated, combined
-from models.policy import Thresholds
-from risk import policy
+from models.backtest.scoring import calibrated
 from risk.decision import RiskOutcome
+from risk.default_policy import DEFAULT_POLICY
 from risk.features.catalogue import FEATURE_COUNT
 from risk.features.event import AT_US, EVENT_WIDTH, INDEX, PRESENCE
+from risk.features.identity import code_of, identify
+from risk.policy import Category, Costs, Override, Policy, Thresholds
 from risk.rules import tree
 from risk.rules.emit import Timed, compile_trees
 from risk.rules.lists import Lists, NamedList, Purpose
 from risk.rules.source import Action, Rule
 from risk.scorer import calibrate
+from risk.tariff import Tariff
+from risk.verdict import decide
 
 PLACES = (0, 3, FEATURE_COUNT - 1)
 FIELDS = tuple((INDEX[name], bit, name) for bit, name in ((0, "hour"), (8, "attestation")))
@@ -173,19 +177,70 @@ def test_a_column_is_judged_as_its_payments_one_by_one(
     ]
     masks = [np.array(fires[:5]) for _, _, fires in drafted]
 
-    scored = by_score(thresholds, np.array(probability))
+    scored = by_thresholds(thresholds, np.array(probability))
     together = combined(list(zip(all_rules, masks, strict=True)), scored)
 
     for row, one in enumerate(probability):
         hits = tuple(rule for rule, mask in zip(all_rules, masks, strict=True) if mask[row])
-        alone = _scored_alone(thresholds, one)
+        alone = thresholds.outcome(one)
         assert OUTCOMES[scored[row]] is alone
-        assert OUTCOMES[together[row]] is policy.decide(hits, alone).outcome
+        assert OUTCOMES[together[row]] is decide(hits, alone).outcome
 
 
-def _scored_alone(thresholds: Thresholds, probability: float) -> RiskOutcome:
-    if probability >= thresholds.decline_at:
-        return RiskOutcome.DECLINE
-    if probability >= thresholds.review_at:
-        return RiskOutcome.REVIEW
-    return RiskOutcome.CHALLENGE if probability >= thresholds.challenge_at else RiskOutcome.APPROVE
+SHOPS = ("m1", "m2", "m3", "m4")
+POLICIES = (
+    DEFAULT_POLICY,
+    Policy(
+        kind="thresholds", merchants={"m1": Override(cap=RiskOutcome.REVIEW)}, rates_ppm={"USD": 7}
+    ),
+    Policy(
+        kind="thresholds",
+        thresholds=Thresholds(challenge_at=0.1, review_at=0.1, decline_at=0.7),
+        categories={"games": Category(mcc=("5411-5413",), cap=RiskOutcome.CHALLENGE)},
+    ),
+    Policy(
+        costs=Costs(insult_minor=0, review_minor=0, challenge_minor=0),
+        rates_ppm={"USD": 7_100_000, "EUR": 333},
+        categories={"games": Category(mcc=("5411",), costs={"loss_ppm": 0, "margin_ppm": 1})},
+        merchants={
+            "m1": Override(category="games", cap=RiskOutcome.APPROVE),
+            "m2": Override(costs={"chargeback_minor": 10**9}),
+            "m3": Override(thresholds=Thresholds(challenge_at=0.2, review_at=0.5, decline_at=1)),
+        },
+    ),
+)
+sold = st.tuples(
+    st.floats(0, 1),
+    st.one_of(st.sampled_from([1, 500_000, 2**50]), st.integers(1, 10**7)),
+    st.sampled_from(["CNY", "USD", "EUR", ""]),
+    st.sampled_from(SHOPS),
+    st.sampled_from(["5411", "5413", "7995", ""]),
+)
+BUNDLE = Thresholds(challenge_at=0.3, review_at=0.6, decline_at=0.9)
+
+
+@given(st.sampled_from(POLICIES), st.lists(sold, min_size=1, max_size=12))
+def test_a_policy_weighs_a_column_as_its_payments_one_by_one(
+    policy: Policy, rows: list[tuple[float, int, str, str, str]]
+) -> None:
+    columns = [
+        [amount_minor for _, amount_minor, _, _, _ in rows],
+        [code_of(currency) for _, _, currency, _, _ in rows],
+        [identify("merchant", shop) for _, _, _, shop, _ in rows],
+        [identify("mcc", mcc) for _, _, _, _, mcc in rows],
+    ]
+    payments = Payments(*(np.array(column, dtype=np.int64) for column in columns))
+    probability = np.array([row[0] for row in rows])
+    batch, tariff = BatchTariff(policy), Tariff(policy)
+
+    outcomes = batch.outcomes(probability, payments, BUNDLE)
+    costs = batch.costs(probability, payments)
+
+    for row, (one, *_) in enumerate(rows):
+        values = [0] * EVENT_WIDTH
+        for name, column in zip(("amount", "currency", "merchant", "mcc"), columns, strict=True):
+            values[INDEX[name]] = column[row]
+        converted_minor = tariff.amount_minor(values)
+        outcome, alone = tariff.terms(values).choose(one, converted_minor, BUNDLE)
+        assert OUTCOMES[outcomes[row]] is outcome
+        assert alone is None or tuple(costs[:, row].tolist()) == alone
