@@ -24,6 +24,7 @@ from risk.rules.names import (
     CODE_LETTERS,
     NAMES,
     NUMBERS,
+    PERSONS,
     WORDS,
     NumberOf,
     closest,
@@ -245,14 +246,17 @@ class _Checker:
     def _word_number(self, word: WordRef, node: ast.expr) -> int:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             raise self._refused(node, "word", name=word.name)
+        if word.kind in PERSONS:
+            raise self._refused(node, "person", name=word.name)
         text = node.value
-        if not text:
-            raise self._refused(node, "empty")
         wanted = CODE_LETTERS.get(word.kind)
         if wanted and not (len(text) == wanted[0] and text.isascii() and text.isalnum()):
             count, example = wanted
             raise self._refused(node, "code", name=word.name, count=count, example=example)
-        return self._number_of(word.kind, text)
+        number = self._number_of(word.kind, text)
+        if not number:
+            raise self._refused(node, "nothing", text=text, name=word.name)
+        return number
 
     def _membership(self, left: ast.expr, right: ast.expr, *, negated: bool) -> Truth:
         one = self._value(left)

@@ -34,10 +34,17 @@ PROBLEMS: Final[dict[str, tuple[str, str]]] = {
         '{name} compares with a word in quotes, as "abc"',
         '{name} 只能与引号中的文字比较, 例如 "abc"',
     ),
-    "empty": ("an empty word matches nothing", "空文字不匹配任何内容"),
+    "nothing": (
+        "{text!r} is empty or unknown: no payment can have it as its {name}",
+        "{text!r} 为空或未知: 没有交易的 {name} 会与之相符",
+    ),
     "code": (
         "{name} is a code of {count} letters or digits, as {example!r}",
         "{name} 是 {count} 位字母或数字代码, 例如 {example!r}",
+    ),
+    "person": (
+        'people are named on lists, where their names can be erased: {name} in list("…")',
+        '请把个人放入名单, 以便日后删除其标识: {name} in list("…")',
     ),
     "kinds": (
         "{left} and {right} are different kinds of word and never equal",

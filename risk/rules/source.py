@@ -7,16 +7,17 @@ what has to be kept for that version to run again, years later, with the same an
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Final
 
 from risk.reasons import CODES
 from risk.rules.emit import Evaluate, Timed, compile_trees, needs_features
 from risk.rules.language import parse
 from risk.rules.lists import NO_LISTS, Lists, NamedList, Purpose
-from risk.rules.names import NumberOf, closest, number_of
+from risk.rules.names import NumberOf, closest, number_of, words_of
 from risk.rules.problems import RuleError
 from risk.rules.tree import Truth
 
@@ -43,6 +44,9 @@ class RuleState(StrEnum):
     RETIRED = "RETIRED"
 
 
+_RUNNING: Final = frozenset({RuleState.SHADOW, RuleState.LIVE})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule.
@@ -57,6 +61,8 @@ class Rule:
         state: LIVE rules act; SHADOW rules are only recorded.
         valid_from_us: It counts for payments at or after this, Unix microseconds.
         valid_to_us: And before this; 0 has no end.
+        numbers: What its words were when it was written, as ("card:4242", 17), sorted; empty if
+            they are still to be looked up.
     """
 
     name: str
@@ -68,6 +74,7 @@ class Rule:
     state: RuleState = RuleState.LIVE
     valid_from_us: int = 0
     valid_to_us: int = 0
+    numbers: tuple[tuple[str, int], ...] = ()
 
     @property
     def label(self) -> str:
@@ -95,7 +102,9 @@ def rule_of_list(found: NamedList) -> Rule | None:
     action, reason = acts
     return Rule(
         name=f"{LIST_RULE_PREFIX}{found.name}",
-        expression=" or ".join(f'{kind} in list("{found.name}")' for kind in kinds),
+        expression=" or ".join(
+            f'{word} in list("{found.name}")' for kind in kinds for word in words_of(kind)
+        ),
         action=action,
         reason=reason,
         overridable=action is not Action.DECLINE,
@@ -103,33 +112,32 @@ def rule_of_list(found: NamedList) -> Rule | None:
 
 
 class _Numbers:
-    """Looks words up and remembers what they were, so that a set means the same for ever."""
+    """Says which number a word is, from the rule itself if it knows, and remembers it."""
 
-    def __init__(self, rule: str, look_up: NumberOf, known: Mapping[str, int] | None) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, look_up: NumberOf) -> None:
         self.found: dict[str, int] = {}
+        self._rule = rule.name
+        self._known = dict(rule.numbers)
         self._look_up = look_up
-        self._known = known
 
     def __call__(self, kind: str, text: str) -> int:
         word = f"{kind}:{text}"
-        if self._known is None:
-            number = self._look_up(kind, text)
-        elif word in self._known:
-            number = self._known[word]
-        else:
-            raise RuleError(self.rule, "unresolved", word=word)
+        if self._known and word not in self._known:
+            raise RuleError(self._rule, "unresolved", word=word)
+        number = self._known[word] if self._known else self._look_up(kind, text)
         self.found[word] = number
         return number
 
 
-def check_rule(rule: Rule, lists: Lists | None = None, *, numbers: NumberOf = number_of) -> Truth:
-    """Check all of a rule and return its tree.
+def check_rule(
+    rule: Rule, lists: Lists | None = None, *, numbers: NumberOf = number_of
+) -> tuple[Rule, Truth]:
+    """Check all of a rule; return it with the numbers of its words, and its tree.
 
     Args:
         rule: What an author wrote.
         lists: The lists there are; None lets any name pass.
-        numbers: Which number stands for a word.
+        numbers: Which number stands for a word; not asked for what the rule knows itself.
 
     Raises:
         RuleError: its name, reason, validity or expression is none.
@@ -141,55 +149,47 @@ def check_rule(rule: Rule, lists: Lists | None = None, *, numbers: NumberOf = nu
     if rule.valid_to_us and rule.valid_to_us <= rule.valid_from_us:
         raise RuleError(rule.name, "validity")
     known = None if lists is None else lists.by_name.keys()
-    return parse(rule.name, rule.expression, list_names=known, numbers=numbers)
+    resolve = _Numbers(rule, numbers)
+    tree = parse(rule.name, rule.expression, list_names=known, numbers=resolve)
+    return replace(rule, numbers=tuple(sorted(resolve.found.items()))), tree
 
 
 class RuleSet:
     """A compiled, versioned set of rules with its lists; immutable, swapped as a whole.
 
     Attributes:
-        rules: All rules, live and in shadow, in the order they were given.
+        rules: All rules, live and in shadow, by name and version, with the numbers of their words.
         trees: What each of them says.
+        acting: Live rules and what lists do by themselves, each with its tree, lists first.
         lists: What is on the lists.
-        version: Hash of all rules and of the numbers of their words.
+        version: Hash of all rules say.
     """
 
     def __init__(
-        self,
-        rules: Sequence[Rule],
-        lists: Lists = NO_LISTS,
-        *,
-        numbers: NumberOf = number_of,
-        known_numbers: Mapping[str, int] | None = None,
+        self, rules: Iterable[Rule], lists: Lists = NO_LISTS, *, numbers: NumberOf = number_of
     ) -> None:
         """Check and compile.
 
         Args:
             rules: Live and shadow rules; other states are left out.
             lists: What is on the lists.
-            numbers: Which number stands for a word.
-            known_numbers: Instead of `numbers`: those of a set that ran before.
+            numbers: Which number stands for a word, where a rule doesn't say it.
 
         Raises:
             RuleError: an expression is not a rule, a name stands twice, a reason or list is
                 unknown.
         """
-        self.rules = tuple(r for r in rules if r.state in {RuleState.LIVE, RuleState.SHADOW})
+        running = sorted((rule for rule in rules if rule.state in _RUNNING), key=_place)
+        for one, next_one in pairwise(running):
+            if (one.name, one.state) == (next_one.name, next_one.state):
+                raise RuleError(one.name, "twice")
+        checked = [check_rule(rule, lists, numbers=numbers) for rule in running]
+        self.rules = tuple(rule for rule, _ in checked)
+        self.trees = tuple(tree for _, tree in checked)
         self.lists = lists
-        resolve = _Numbers("", numbers, known_numbers)
-        self.trees = tuple(self._checked(rule, resolve) for rule in self.rules)
-        self._numbers = dict(sorted(resolve.found.items()))
-        self.version = (
-            f"rules-{hashlib.blake2b(self.as_json().encode(), digest_size=6).hexdigest()}"
-        )
+        digest = hashlib.blake2b(self.as_json().encode(), digest_size=6)
+        self.version = f"rules-{digest.hexdigest()}"
         self._compile()
-
-    def _checked(self, rule: Rule, resolve: _Numbers) -> Truth:
-        same = [r for r in self.rules if r.name == rule.name and r.state is rule.state]
-        if len(same) > 1:
-            raise RuleError(rule.name, "twice")
-        resolve.rule = rule.name
-        return check_rule(rule, self.lists, numbers=resolve)
 
     def _compile(self) -> None:
         pairs = list(zip(self.rules, self.trees, strict=True))
@@ -201,7 +201,6 @@ class RuleSet:
             (rule, tree) for rule, tree in acting if rule.must_hold and not needs_features(tree)
         ]
         self.acting = tuple(acting)
-        """Live rules and what lists do by themselves, each with its tree, lists first."""
         self._live, self._evaluate = self._compiled(acting)
         self._shadow, self._evaluate_shadow = self._compiled(shadow)
         self._fixed, self._evaluate_fixed = self._compiled(fixed, event_alone=True)
@@ -241,11 +240,7 @@ class RuleSet:
     def as_json(self) -> str:
         """Return what ran, in a canonical form: `from_json` makes the same set from it."""
         return json.dumps(
-            {
-                "format": _FORMAT,
-                "rules": [asdict(rule) for rule in self.rules],
-                "numbers": self._numbers,
-            },
+            {"format": _FORMAT, "rules": [asdict(rule) for rule in self.rules]},
             ensure_ascii=False,
             sort_keys=True,
             separators=(",", ":"),
@@ -265,16 +260,23 @@ class RuleSet:
         kept = json.loads(text)
         if not isinstance(kept, dict) or kept.get("format") != _FORMAT:
             raise ValueError("not a stored rule set of a format this release reads")
-        rules = [_rule_of(values) for values in kept["rules"]]
-        return cls(rules, lists, known_numbers=kept["numbers"])
+        return cls([_rule_of(values) for values in kept["rules"]], lists)
 
 
 def _rule_of(values: dict[str, Any]) -> Rule:
     unknown = values.keys() - {field.name for field in fields(Rule)}
     if unknown:
         raise ValueError(f"a stored rule has unknown fields: {', '.join(sorted(unknown))}")
-    changed = {"action": Action(values["action"]), "state": RuleState(values["state"])}
-    return Rule(**(values | changed))
+    read = {
+        "action": Action(values["action"]),
+        "state": RuleState(values["state"]),
+        "numbers": tuple((word, number) for word, number in values["numbers"]),
+    }
+    return Rule(**(values | read))
+
+
+def _place(rule: Rule) -> tuple[str, str, int]:
+    return rule.name, rule.state, rule.version
 
 
 def _picked(rules: tuple[Rule, ...], mask: int) -> tuple[Rule, ...]:
