@@ -36,6 +36,7 @@ class Draft:
     Attributes:
         rules: Rules, each as `RULE_FORM`.
         rule_files: Files of such rules, one a line.
+        stored: Rules of the database, whatever their state, as if they were live.
         without: Names of rules to leave out.
         lists: Lists, each as `LIST_FORM`.
         challenge_at: Calibrated probability from which to challenge.
@@ -47,6 +48,7 @@ class Draft:
 
     rules: Sequence[str] = ()
     rule_files: Sequence[Path] = ()
+    stored: Sequence[Rule] = ()
     without: Sequence[str] = ()
     lists: Sequence[str] = ()
     challenge_at: float | None = None
@@ -81,7 +83,7 @@ def change_of(draft: Draft, present: Setup, bundle_dir: Path) -> Change:
     model = _model(draft.model, bundle_dir)
     policy = _policy(draft.policy_file)
     return Change(
-        rules=tuple(rule_of(text) for text in written),
+        rules=(*draft.stored, *(rule_of(text) for text in written)),
         without=tuple(draft.without),
         lists=tuple(_list(text, present) for text in draft.lists),
         policy=policy,

@@ -152,6 +152,7 @@ class Report:
         rules: Each rule of the change.
         months: By month.
         merchants: Those with most moved payments.
+        cost_currency: Of both sides' `cost_minor`.
         examples: Trade numbers.
         versions: What was compared.
     """
@@ -172,6 +173,7 @@ class Report:
     rules: tuple[RuleEffect, ...]
     months: tuple[Mover, ...]
     merchants: tuple[Mover, ...]
+    cost_currency: str
     examples: Examples
     versions: dict[str, str]
 

@@ -49,6 +49,7 @@ from models.backtest.report import (
 from models.backtest.setup import Change, Question, Setup
 from risk.features.event import AMOUNT, AT_US, INDEX
 from risk.rules.emit import Timed
+from risk.rules.source import LIST_RULE_PREFIX
 from risk.rules.tree import lists_of
 
 Floats = NDArray[np.float64]
@@ -109,7 +110,8 @@ class _Work:
         self.truth = truth
         self._lists = [(side, listed(side.rules.lists)) for side in (present, changed)]
         # A list that changed decides by a rule of its own name too.
-        names = {rule.name for rule in change.rules} | {f"list:{one.name}" for one in change.lists}
+        names = {rule.name for rule in change.rules}
+        names |= {LIST_RULE_PREFIX + one.name for one in change.lists}
         self._tried = names
         self.effects = {
             rule.name: np.zeros(4, dtype=np.int64)
@@ -251,6 +253,7 @@ def _report(work: _Work, outcomes: tuple[Outcomes, Outcomes]) -> Report:
         ),
         months=months_of(facts, present, changed),
         merchants=merchants,
+        cost_currency=work.present.policy.currency,
         examples=_examples(history, facts, present, changed, rows, question.examples_count),
         versions={
             "features": history.feature_hash,
