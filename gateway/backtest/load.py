@@ -200,9 +200,10 @@ def _read_stretch(
 
 
 def _scored_by(decided: _Decided) -> str:
-    """The bundle whose output is stored, or "" where a fault came before it."""
-    whole = not decided.degraded or decided.degraded.startswith("context")
-    return decided.model_version if whole and decided.model_version != NO_MODEL else ""
+    """The bundle whose output is stored, or "" where a lower step of the ladder decided."""
+    parts = decided.degraded.split(";")
+    full = not any(part.startswith(("deadline", "fault")) for part in parts)
+    return decided.model_version if full and decided.model_version != NO_MODEL else ""
 
 
 def _features(
