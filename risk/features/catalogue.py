@@ -38,15 +38,17 @@ def _hash() -> str:
 FEATURE_HASH: Final = _hash()
 
 
-def plan() -> npt.NDArray[np.int64]:
+def plan(features: tuple[Feature, ...] = FEATURES) -> npt.NDArray[np.int64]:
     """Return the plan the kernel interprets, one row a feature.
 
     Raises:
         ValueError: two features share a name.
     """
-    if len(PLACES) != FEATURE_COUNT:
-        raise ValueError("two features share a name")
-    return np.array([feature.formula.compiled() for feature in FEATURES], dtype=np.int64)
+    names = [feature.name for feature in features]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two features are called {', '.join(twice)}")
+    return np.array([feature.formula.compiled() for feature in features], dtype=np.int64)
 
 
 def family_places() -> dict[Family, tuple[int, ...]]:
