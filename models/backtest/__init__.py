@@ -5,9 +5,9 @@ A `History` comes from the gateway's database (`gateway.backtest`), from the cac
 keeps, or from a log replayed through the kernel (`replayed`).
 """
 
-from models.backtest.history import History, NoHistory, replayed
+from models.backtest.history import History, NoHistory, extended, replayed
 from models.backtest.report import Report
-from models.backtest.run import backtest
+from models.backtest.run import backtest, count_hits
 from models.backtest.scoring import BatchModel, load_model
 from models.backtest.setup import Change, Question, Setup, UnknownRule
 
@@ -21,6 +21,8 @@ __all__ = [
     "Setup",
     "UnknownRule",
     "backtest",
+    "count_hits",
+    "extended",
     "load_model",
     "replayed",
 ]

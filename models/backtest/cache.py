@@ -9,7 +9,7 @@ All of it is made from the database and may be deleted at any time.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,24 +108,33 @@ def write_part(folder: Path, name: str, rows: PartRows) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = dict(zip(FEATURE_NAMES, _columns_of(rows.features), strict=True))
     events = _columns_of(rows.events)
     columns |= {EVENT_PREFIX + field: events[place] for place, field in enumerate(FIELDS)}
     columns |= {OUTCOME: rows.outcome, SCORE_RAW: rows.score_raw}
-    arrays = {key: pa.array(values) for key, values in columns.items()}
     for key, words in ((SCORED_BY, rows.scored_by), (MERCHANT_ID, rows.merchant_id)):
-        arrays[key] = pa.array(words, type=pa.string()).dictionary_encode()
-    arrays[TRADE_NO] = pa.array(rows.trade_no, type=pa.string())
-    batch = pa.record_batch(arrays)
+        columns[key] = pa.array(words, type=pa.string()).dictionary_encode()
+    columns[TRADE_NO] = pa.array(rows.trade_no, type=pa.string())
+    write_columns(folder / f"{name}.arrow", columns)
+    draft = folder / f".{name}.npy.draft"
+    with draft.open("wb") as file:
+        np.save(file, rows.feedback)
+    draft.replace(folder / f"{name}.npy")
+
+
+def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns as `ArrowPart` reads them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
     # Renamed into place: whoever has an older file of this name mapped keeps that one.
-    draft = folder / f".{name}.draft"
+    draft = path.with_name(f".{path.name}.draft")
     with pa.ipc.new_file(str(draft), batch.schema) as file:
         file.write_batch(batch)
-    draft.replace(folder / f"{name}.arrow")
-    with draft.open("wb") as array:
-        np.save(array, rows.feedback)
-    draft.replace(folder / f"{name}.npy")
+    draft.replace(path)
 
 
 def _columns_of(matrix: NDArray[Any]) -> NDArray[Any]:

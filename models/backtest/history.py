@@ -6,8 +6,8 @@ the integers of the event as ``event.<field>``, and what was decided. Parts read
 Labels are the feedback of the log, taken as known at some moment.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.features import event as layout
-from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
+from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES, FEATURES
 from risk.features.definition import Feature
 from risk.features.event import FIELDS
 from risk.features.replay import replay
+from risk.state.store import MemoryStateStore
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +34,7 @@ TRADE_NO: Final = "trade_no"
 MERCHANT_ID: Final = "merchant_id"
 FEEDBACK_FIELDS: Final = ("seq", "at_us", "ref_seq", "feedback")
 UNKNOWN: Final = -1
-BLOCK_ROWS: Final = 65_536
+BLOCK_ROWS: Final = 131_072
 
 
 class NoHistory(ValueError):
@@ -102,6 +103,27 @@ class MatrixPart:
 
 
 @dataclass(frozen=True, slots=True)
+class WiderPart:
+    """A part with further numeric columns beside its own."""
+
+    part: Part
+    added: Mapping[str, Floats]
+
+    @property
+    def rows_count(self) -> int:
+        return self.part.rows_count
+
+    def column(self, name: str) -> NDArray[Any]:
+        return self.added[name] if name in self.added else self.part.column(name)
+
+    def words(self, name: str, places: Ints) -> list[str]:
+        return self.part.words(name, places)
+
+    def is_word(self, name: str, word: str) -> Mask:
+        return self.part.is_word(name, word)
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Consecutive rows of one part; `first_row` counts from the beginning of the history."""
 
@@ -138,7 +160,7 @@ class Block:
 
     def matrix(self, picked: Mask, width: int) -> Floats:
         """Return the first `width` features of the picked rows, a row a payment."""
-        rows = np.empty((int(picked.sum()), width))
+        rows = np.empty((int(picked.sum()), width), order="F")
         for place in range(width):
             rows[:, place] = self.feature(place)[picked]
         return rows
@@ -233,16 +255,71 @@ def feedback_of(events: Ints) -> Ints:
     return np.stack([layout.column(told, name) for name in FEEDBACK_FIELDS], axis=1)
 
 
-def replayed(events: Ints, *, features: tuple[Feature, ...] = ()) -> History:
-    """Recompute a history from the log alone: the counterfactual of other features.
+def replayed(
+    events: Ints,
+    *,
+    features: tuple[Feature, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> History:
+    """Recompute a history from the log alone: every vector anew, and drafts beside them.
 
     Args:
         events: The log from its beginning, shape ``(n, EVENT_WIDTH)``.
         features: Features to compute beside the catalogue's; rules may name them.
+        progress: Told how many events are done, of how many.
     """
-    if features:
-        raise NoHistory("this release replays the catalogue's features only")
-    matrix = replay(events)
-    attempts = layout.column(events, "kind") == layout.ATTEMPT
-    part = MatrixPart(matrix[attempts], events[attempts], FEATURE_NAMES)
-    return History((part,), feedback_of(events))
+    count = len(events)
+    store = MemoryStateStore((*FEATURES, *features))
+    names = (*FEATURE_NAMES, *(feature.name for feature in features))
+    parts = []
+    for low in range(0, count, BLOCK_ROWS):
+        chunk = events[low : low + BLOCK_ROWS]
+        matrix = replay(chunk, store=store)
+        attempts = layout.column(chunk, "kind") == layout.ATTEMPT
+        # By columns, as rules read them.
+        columns = np.asfortranarray(matrix[attempts]), np.asfortranarray(chunk[attempts])
+        parts.append(MatrixPart(*columns, names))
+        if progress is not None:
+            progress(low + len(chunk), count)
+    return History(tuple(parts), feedback_of(events), names=names)
+
+
+def extended(
+    history: History,
+    events: Ints,
+    *,
+    features: tuple[Feature, ...],
+    progress: Callable[[int, int], None] | None = None,
+) -> History:
+    """Give a stored history drafted features: only these are computed, the rest stands.
+
+    Args:
+        history: Decided payments.
+        events: The whole log behind them, shape ``(n, EVENT_WIDTH)``.
+        features: What to compute by replaying it.
+        progress: Told how many events are done, of how many.
+
+    Raises:
+        NoHistory: a payment of the history is not in the log.
+        ValueError: the history holds a feature of that name.
+    """
+    known = [one.name for one in features if one.name in history.names]
+    if known:
+        raise ValueError(f"the history holds {', '.join(known)} already")
+    count = len(events)
+    matrix = replay(
+        events,
+        features=features,
+        progress=None if progress is None else lambda done: progress(done, count),
+    )
+    seqs = layout.column(events, "seq")
+    parts = []
+    for part in history.parts:
+        wanted = part.column(f"{EVENT_PREFIX}seq")
+        rows = np.minimum(np.searchsorted(seqs, wanted), max(count - 1, 0))
+        if not count or (seqs[rows] != wanted).any():
+            raise NoHistory("the log does not hold all payments of the history")
+        added = {one.name: matrix[rows, place] for place, one in enumerate(features)}
+        parts.append(WiderPart(part, added))
+    names = (*history.names, *(feature.name for feature in features))
+    return replace(history, parts=tuple(parts), names=names)

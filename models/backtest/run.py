@@ -49,7 +49,7 @@ from models.backtest.report import (
 from models.backtest.setup import Change, Question, Setup
 from risk.features.event import AMOUNT, AT_US, INDEX
 from risk.rules.emit import Timed
-from risk.rules.source import LIST_RULE_PREFIX
+from risk.rules.source import LIST_RULE_PREFIX, RuleSet
 from risk.rules.tree import lists_of
 
 Floats = NDArray[np.float64]
@@ -79,16 +79,52 @@ def backtest(
         progress: Told how many payments are done, of how many.
 
     Raises:
-        NoHistory: no payment is asked about.
+        NoHistory: no payment is asked about, or a drafted feature was not computed.
         RuleError: the change does not fit the rules.
     """
     changed = change.applied_to(present)
+    missing = [one.name for one in change.features if one.name not in history.names]
+    if missing:
+        raise NoHistory(f"the history holds no {', '.join(missing)}: replay its log with them")
     truth = history.labels(
         known_by_us=question.known_by_us, genuine_after_s=question.genuine_after_s
     )
     work = _Work(history, present, changed, change, question, truth)
     outcomes = work.run(progress)
     return _report(work, outcomes)
+
+
+def count_hits(
+    history: History,
+    rules: RuleSet,
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Return for how many payments each rule that acts is true.
+
+    Args:
+        history: What happened; only the columns that the rules name are read.
+        rules: The rules, with their lists.
+        threads: To work with.
+        progress: Told how many payments are done, of how many.
+    """
+    lists = listed(rules.lists)
+    acting = [(r.name, Timed(tree, r.valid_from_us, r.valid_to_us)) for r, tree in rules.acting]
+
+    def counted(block: Block) -> tuple[int, list[int]]:
+        masks = [fired(timed, block, lists) for _, timed in acting]
+        return block.rows_count, [int(np.count_nonzero(mask)) for mask in masks]
+
+    totals = [0] * len(acting)
+    done_count, count = 0, len(history)
+    with ThreadPoolExecutor(threads) as pool:
+        for rows_count, hits in pool.map(counted, history.blocks()):
+            totals = [total + more for total, more in zip(totals, hits, strict=True)]
+            done_count += rows_count
+            if progress is not None:
+                progress(done_count, count)
+    return {name: total for (name, _), total in zip(acting, totals, strict=True)}
 
 
 class _Work:
@@ -115,7 +151,7 @@ class _Work:
         self._tried = names
         self.effects = {
             rule.name: np.zeros(4, dtype=np.int64)
-            for rule, _ in changed.rules.acting
+            for rule, _ in changed.acting
             if rule.name in names
         }
         self.inside = np.zeros(len(history), dtype=np.bool_)
@@ -155,7 +191,7 @@ class _Work:
         effects: dict[str, NDArray[np.int64]] = {}
         for side, lists in self._lists:
             hits = []
-            for rule, tree in side.rules.acting:
+            for rule, tree in side.acting:
                 timed = Timed(tree, rule.valid_from_us, rule.valid_to_us)
                 hits.append((rule, _once(known, timed, block, lists)))
                 if side is self.changed and rule.name in self._tried:

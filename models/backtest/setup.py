@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from models.backtest.judging import BatchTariff
 from models.backtest.scoring import BatchModel
 from risk.default_policy import DEFAULT_POLICY
+from risk.features.catalogue import FEATURE_COUNT
+from risk.features.definition import Feature
 from risk.policy import Policy, Thresholds
+from risk.rules.language import parse
 from risk.rules.lists import Lists, NamedList
 from risk.rules.source import Rule, RuleSet, RuleState
+from risk.rules.tree import Truth, features_of
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -37,11 +41,18 @@ class Setup:
         rules: Only live ones act.
         model: None: rules alone decide.
         policy: What turns a score into an outcome.
+        drafted: Rules over features that no catalogue holds yet, each with its tree.
     """
 
     rules: RuleSet
     model: BatchModel | None = None
     policy: Policy = DEFAULT_POLICY
+    drafted: tuple[tuple[Rule, Truth], ...] = ()
+
+    @property
+    def acting(self) -> tuple[tuple[Rule, Truth], ...]:
+        """Rules that act and what lists do by themselves, each with its tree."""
+        return (*self.rules.acting, *self.drafted)
 
     @cached_property
     def tariff(self) -> BatchTariff:
@@ -70,6 +81,8 @@ class Change:
         thresholds: Fixed probabilities in place of what the policy says of most payments; its
             merchants' own terms and caps stay.
         model: Another model.
+        features: Drafts that the rules may name; the history must hold them (`replayed`,
+            `extended`).
     """
 
     rules: tuple[Rule, ...] = ()
@@ -78,6 +91,7 @@ class Change:
     policy: Policy | None = None
     thresholds: Thresholds | None = None
     model: BatchModel | None = None
+    features: tuple[Feature, ...] = ()
 
     def applied_to(self, setup: Setup) -> Setup:
         """Return the set-up as changed.
@@ -100,9 +114,23 @@ class Change:
         policy = self.policy or setup.policy
         if self.thresholds is not None:
             policy = replace(policy, kind="thresholds", thresholds=self.thresholds)
+        drafted = [(rule, self._tree(rule, held)) for rule in live] if self.features else []
+        drafted = [(rule, tree) for rule, tree in drafted if _reads_drafts(tree)]
+        apart = {rule.name for rule, _ in drafted}
         return Setup(
-            rules=RuleSet([*kept, *live], held), model=self.model or setup.model, policy=policy
+            rules=RuleSet([*kept, *(rule for rule in live if rule.name not in apart)], held),
+            model=self.model or setup.model,
+            policy=policy,
+            drafted=tuple(drafted),
         )
+
+    def _tree(self, rule: Rule, held: Lists) -> Truth:
+        names = held.by_name.keys()
+        return parse(rule.name, rule.expression, list_names=names, features=self.features)
+
+
+def _reads_drafts(tree: Truth) -> bool:
+    return any(place >= FEATURE_COUNT for place in features_of(tree))
 
 
 @dataclass(frozen=True, kw_only=True)
