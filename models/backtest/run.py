@@ -161,8 +161,8 @@ class _Work:
         count = len(self.history)
         sides = np.zeros(count, dtype=np.uint8), np.zeros(count, dtype=np.uint8)
         for model in (self.present.model, self.changed.model):
-            if model is not None:  # Load the trees once, before threads ask for them.
-                model.raw(np.zeros((1, len(model.meta.feature_names))))
+            if model is not None:
+                model.prepare()
         done_count = 0
         with ThreadPoolExecutor(self.question.threads) as pool:
             for block, picked, present, changed, effects in pool.map(self._decide, self._blocks()):
