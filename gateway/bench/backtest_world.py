@@ -54,7 +54,7 @@ def repeated(events: Ints, count: int) -> Ints:
 
 
 def fifty_rules(matrix: Floats, count: int = RULES_COUNT) -> RuleSet:
-    """Return rules on distinct features that each fire for about 1 % of these payments.
+    """Return rules on distinct features that each fire for a small part of these payments.
 
     Every other one also looks at the amount, every fifth at a word.
     """

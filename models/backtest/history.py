@@ -7,6 +7,7 @@ Labels are the feedback of the log, taken as known at some moment.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -14,8 +15,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backtest.scoring import BatchModel
 from risk.features import event as layout
-from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES, FEATURES
+from risk.features.catalogue import FEATURE_COUNT, FEATURE_HASH, FEATURE_NAMES, FEATURES
 from risk.features.definition import Feature
 from risk.features.event import FIELDS
 from risk.features.replay import replay
@@ -259,6 +261,7 @@ def replayed(
     events: Ints,
     *,
     features: tuple[Feature, ...] = (),
+    model: BatchModel | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> History:
     """Recompute a history from the log alone: every vector anew, and drafts beside them.
@@ -266,22 +269,39 @@ def replayed(
     Args:
         events: The log from its beginning, shape ``(n, EVENT_WIDTH)``.
         features: Features to compute beside the catalogue's; rules may name them.
+        model: Scores what is replayed while the next stretch is; a back-test with this model
+            need not score again.
         progress: Told how many events are done, of how many.
     """
     count = len(events)
     store = MemoryStateStore((*FEATURES, *features))
     names = (*FEATURE_NAMES, *(feature.name for feature in features))
-    parts = []
-    for low in range(0, count, BLOCK_ROWS):
-        chunk = events[low : low + BLOCK_ROWS]
-        matrix = replay(chunk, store=store)
-        attempts = layout.column(chunk, "kind") == layout.ATTEMPT
-        # By columns, as rules read them.
-        columns = np.asfortranarray(matrix[attempts]), np.asfortranarray(chunk[attempts])
-        parts.append(MatrixPart(*columns, names))
-        if progress is not None:
-            progress(low + len(chunk), count)
-    return History(tuple(parts), feedback_of(events), names=names)
+    if model is not None:
+        model.prepare()
+    # The kernel takes one thread and the trees another.
+    with ThreadPoolExecutor(1) as pool:
+        parts = []
+        for low in range(0, count, BLOCK_ROWS):
+            chunk = events[low : low + BLOCK_ROWS]
+            attempts = layout.column(chunk, "kind") == layout.ATTEMPT
+            matrix = replay(chunk, store=store)[attempts]
+            parts.append(pool.submit(_by_columns, matrix, chunk[attempts], names, model))
+            if progress is not None:
+                progress(low + len(chunk), count)
+        done = tuple(part.result() for part in parts)
+    return History(done, feedback_of(events), names=names)
+
+
+def _by_columns(
+    matrix: Floats, attempts: Ints, names: tuple[str, ...], model: BatchModel | None
+) -> MatrixPart:
+    """Turn rows into columns, as rules read them, and score them if there is a model."""
+    features = np.asfortranarray(matrix)
+    extra, text = {}, {}
+    if model is not None:
+        extra[SCORE_RAW] = model.raw(features[:, :FEATURE_COUNT])
+        text[SCORED_BY] = [model.meta.version] * len(attempts)
+    return MatrixPart(features, np.asfortranarray(attempts), names, extra=extra, text=text)
 
 
 def extended(

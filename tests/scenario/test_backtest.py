@@ -10,16 +10,30 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gateway.backtest import load
-from gateway.backtest.load import load_history
+from gateway.backtest.load import load_history, load_log
 from gateway.backtest.present import present_setup
 from gateway.cli import app
 from gateway.refusal import Refused
-from models.backtest import Change, History, Question, Report, Setup, backtest, load_model
+from models.backtest import (
+    Change,
+    History,
+    NoHistory,
+    Question,
+    Report,
+    Setup,
+    backtest,
+    count_hits,
+    extended,
+    load_model,
+    replayed,
+)
 from models.backtest.history import OUTCOME
 from risk.decision import Feedback
 from risk.features.catalogue import FEATURE_COUNT, FEATURE_NAMES
+from risk.features.definition import Family, Feature, Unit, ratio
 from risk.policy import OUTCOMES
 from risk.rules.lists import NEVER_US, NamedList, Purpose
+from risk.rules.problems import RuleError
 from risk.rules.source import Action, Rule
 from tests.assessed import DAY_US, START_US, Assessed, database, write_model
 
@@ -241,6 +255,57 @@ def test_vectors_of_another_catalogue_are_replayed_from_the_log(tmp_path: Path) 
     for row, decision in zip(columns, world.decisions.values(), strict=True):
         assert row.tobytes() == decision.features
     assert columns.shape == (60, FEATURE_COUNT)
+
+
+DRAFT = Feature(
+    name="draft_share_of_day",
+    family=Family.DEVICE,
+    formula=ratio("device.count_1h", "device.count_24h"),
+    unit=Unit.RATIO,
+    meaning_en="Share of the device's day in the last hour.",
+    meaning_zh="设备一日交易中最近一小时的占比。",
+    catches="bursts",
+)
+ON_DRAFT = Rule(
+    name="on_draft",
+    expression="draft_share_of_day > 0.5 and amount > yuan(20)",
+    action=Action.DECLINE,
+    reason="BURST",
+)
+
+
+def test_a_rule_on_a_feature_that_is_not_there_yet_is_tried(world: Assessed) -> None:
+    history, log = history_of(world), load_log(world.var)
+    setup, change = present_setup(world.var), Change(rules=(ON_DRAFT, BIG), features=(DRAFT,))
+
+    beside = backtest(extended(history, log, features=(DRAFT,)), setup, change, LATER)
+    alone = backtest(replayed(log, features=(DRAFT,)), setup, change, LATER)
+    scored = backtest(replayed(log, features=(DRAFT,), model=setup.model), setup, change, LATER)
+
+    wider = extended(history, log, features=(DRAFT,))
+    share = wider.column(DRAFT.name)
+    assert share.tobytes() == replayed(log, features=(DRAFT,)).column(DRAFT.name).tobytes()
+    assert 0 < (share > 0.5).sum() < (share > 0).sum()
+    hits = (share > 0.5) & (history.field("amount") > 2_000)
+    effects = {effect.name: effect.hits_count for effect in beside.rules}
+    assert effects["on_draft"] == hits.sum() > 0
+    assert beside.changed.outcomes == alone.changed.outcomes
+    assert beside.present == alone.present == scored.present
+    with pytest.raises(NoHistory, match="draft_share_of_day"):
+        backtest(history, setup, change, LATER)
+    with pytest.raises(RuleError, match="draft_share_of_day"):
+        Change(rules=(ON_DRAFT,)).applied_to(setup)
+
+
+def test_hits_are_counted_for_all_rules_at_once(world: Assessed) -> None:
+    history = history_of(world)
+    rules = present_setup(world.var).rules
+
+    hits = count_hits(history, rules)
+
+    fired = [name for decision in world.decisions.values() for name in decision.rule_hits]
+    assert hits == {rule.name: fired.count(rule.name) for rule, _ in rules.acting}
+    assert sum(hits.values()) > 0
 
 
 def test_the_command_says_what_a_draft_would_have_done(world: Assessed, tmp_path: Path) -> None:
