@@ -188,8 +188,17 @@ def test_a_column_is_judged_as_its_payments_one_by_one(
 
 
 SHOPS = ("m1", "m2", "m3", "m4")
+FREE = Costs(
+    loss_ppm=0,
+    chargeback_minor=0,
+    margin_ppm=0,
+    insult_minor=0,
+    challenge_minor=0,
+    review_minor=0,
+)
 POLICIES = (
     DEFAULT_POLICY,
+    Policy(costs=FREE),  # Of equal costs the mildest outcome is chosen.
     Policy(
         kind="thresholds", merchants={"m1": Override(cap=RiskOutcome.REVIEW)}, rates_ppm={"USD": 7}
     ),
