@@ -38,7 +38,8 @@ log-odds, added up over the features of a code). A merchant finds them in `risk_
 analyst in the console and with `yumen explain`.
 
 编码含义永不改变, 只增不改。每笔非直接通过的决策最多带五个原因, 由强到弱: 降级, 规则,
-模型特征的精确贡献 (Shapley 值, 按编码加总)。商户见 `risk_reasons`, 分析员见控制台和 `yumen explain`。
+模型特征的精确贡献 (Shapley 值, 按编码加总)。商户见 `risk_reasons`,
+分析员见控制台和 `yumen explain`。
 
 | code | family | meaning | 含义 | features that lead to it |
 |---|---|---|---|---|

@@ -102,7 +102,7 @@ class Course:
 
     @property
     def category(self) -> str:
-        """The merchant's trade, if the policy could be asked."""
+        """The merchant's trade, if the policy was asked."""
         return self._terms.category if self._terms else ""
 
     def note(self, why: str) -> None:
@@ -160,7 +160,6 @@ class Course:
         static = RiskOutcome.REVIEW
         try:
             static = self._kit.tariff.static(values)
-            self._terms = self._terms or self._kit.tariff.terms(values)
         except FAULTS as error:
             self.note(f"fault:static:{type(error).__name__}")
         try:

@@ -118,7 +118,7 @@ class Decision:
         list_version: Lists that the rules looked into, or ``none``.
         geo_version: Table that told where an address is, or ``none``.
         policy_version: Policy that decided (`risk.policy`).
-        category: The merchant's trade in that policy.
+        category: The merchant's trade in that policy; empty where the policy was not asked.
         costs: Expected cost of approve, challenge, review and decline in minor units of the
             policy's currency; empty where costs did not decide.
         step: Which step of the ladder decided (`risk.verdict.Step`).

@@ -49,15 +49,17 @@ def version_of(number: int) -> str:
 
 
 def number_of_version(version: str) -> int:
-    """Read a version of the lists, as decisions store it.
+    """Read a version of the lists, as decisions store it; ``none`` is before there were any.
 
     Raises:
         ValueError: it is none.
 
     Examples:
-        >>> number_of_version("lists-17")
-        17
+        >>> number_of_version("lists-17"), number_of_version("none")
+        (17, 0)
     """
+    if version == "none":
+        return 0
     digits = version.removeprefix(_VERSION_PREFIX)
     if digits == version or not digits.isdecimal():
         raise ValueError(f"{version[:64]!r} is no version of the lists")

@@ -8,21 +8,26 @@ kept whole under its version, so a decision of years ago can be recomputed from 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, create_engine, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.pool import StaticPool
 
 from gateway.domain.errors import IllegalRuleMove, InvalidParameter, ObjectNotFound
 from gateway.store import audit
 from gateway.store.counters import count_up, counted
 from gateway.store.listing import list_names, lists_at, number_of_version
 from gateway.store.rule_tables import rule_sets, rules
+from gateway.store.tables import audit_log
+from gateway.store.unit_of_work import open_sqlite
 from risk.rules.names import NumberOf, closest
 from risk.rules.problems import RuleError
 from risk.rules.shipped import DEFAULT_RULES
 from risk.rules.source import Action, Rule, RuleSet, RuleState, check_rule
 
+RUNNING_COUNT_MAX: Final = 500  # Live and in shadow: what rules cost a payment stays bounded.
 HOUSE_AUTHOR: Final = "yumen"
 MOVES: Final[Mapping[RuleState, frozenset[RuleState]]] = {
     RuleState.DRAFT: frozenset({RuleState.SHADOW, RuleState.LIVE, RuleState.RETIRED}),
@@ -57,7 +62,8 @@ class StoredRule:
 
 def refusal_of(error: RuleError) -> InvalidParameter:
     """Return what an operator is told about an expression that is no rule, in both languages."""
-    return InvalidParameter("expression", f"{error.place}: {error.problem_zh} / {error.problem}")
+    where = f"{error.rule}, {error.place}"
+    return InvalidParameter("expression", f"{where}: {error.problem_zh} / {error.problem}")
 
 
 def seed(conn: Connection, now_us: int) -> bool:
@@ -80,6 +86,36 @@ def load(conn: Connection) -> RuleSet:
     """
     stored = conn.execute(select(rules).where(rules.c.state.in_(_RUNNING)))
     return RuleSet([_read(row).rule for row in stored.mappings()], lists_at(conn))
+
+
+def start(path: Path, now_us: int) -> RuleSet:
+    """Return the set a gateway starts with, stored as what ran; seeds a database without rules.
+
+    Args:
+        path: The migrated database.
+        now_us: The time, Unix microseconds.
+
+    Raises:
+        InvalidParameter: (1001) if a running rule can't be compiled, e.g. because a new release
+            dropped a feature. Retire it (`yumen rules move`) and start again: starting without
+            it would let pass what it forbids.
+    """
+    raw = open_sqlite(path)
+    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+            seed(conn, now_us)
+            rule_set = load(conn)
+            keep(conn, rule_set, now_us)
+            conn.exec_driver_sql("COMMIT")
+            return rule_set
+    except RuleError as error:
+        raise refusal_of(error) from error
+    finally:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raw.close()
 
 
 def changes(conn: Connection) -> tuple[int, int]:
@@ -136,6 +172,18 @@ def versions_of(conn: Connection, name: str) -> list[StoredRule]:
         close = closest(name, conn.execute(select(rules.c.name)).scalars())
         raise ObjectNotFound(f"no rule {name[:64]}{f'; did you mean {close}?' if close else ''}")
     return found
+
+
+def trail_of(conn: Connection, name: str) -> list[dict[str, object]]:
+    """Return what was done to a rule, by whom and why, the first act first."""
+    log = audit_log.c
+    versions = [one.rule.label for one in versions_of(conn, name)]
+    found = conn.execute(
+        select(log.created_at_us.label("at_us"), log.actor, log.action, log.object_id, log.reason)
+        .where(log.object_id.in_([f"rule:{label}" for label in versions]))
+        .order_by(log.id)
+    )
+    return [dict(row) for row in found.mappings()]
 
 
 def check(conn: Connection, rule: Rule, numbers: NumberOf) -> Rule:
@@ -200,6 +248,7 @@ def move_rule(
         raise IllegalRuleMove(before.label, before.state, target)
     if target is not RuleState.RETIRED:
         _check_stored(conn, before)
+        _check_room(conn)
     replaced = _retire_running(conn, name, target, now_us)
     _put(conn, name, version, target, now_us)
     count_up(conn, "rules")
@@ -216,6 +265,16 @@ def _check_stored(conn: Connection, rule: Rule) -> None:
         check_rule(rule, list_names(conn))
     except RuleError as error:
         raise refusal_of(error) from error
+
+
+def _check_room(conn: Connection) -> None:
+    running = select(func.count()).select_from(rules).where(rules.c.state.in_(_RUNNING))
+    if int(conn.execute(running).scalar() or 0) >= RUNNING_COUNT_MAX:
+        raise InvalidParameter(
+            "state",
+            f"运行中的规则已达 {RUNNING_COUNT_MAX} 条, 请先下线一些 / "
+            f"{RUNNING_COUNT_MAX} rules run already; retire some first",
+        )
 
 
 def _retire_running(conn: Connection, name: str, target: RuleState, now_us: int) -> list[int]:

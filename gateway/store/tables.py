@@ -21,6 +21,9 @@ from sqlalchemy import (
     text,
 )
 
+from gateway.store.policy_tables import alerts as alerts
+from gateway.store.policy_tables import policies as policies
+from gateway.store.policy_tables import policy_live as policy_live
 from gateway.store.rule_tables import change_counters as change_counters
 from gateway.store.rule_tables import list_entries as list_entries
 from gateway.store.rule_tables import lists as lists
@@ -124,9 +127,7 @@ decisions = Table(
     Column("rule_version", Text, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("engine_version", Text, nullable=False),
-    Column(
-        "key_seqs", LargeBinary, nullable=False
-    ),  # int64 a key of risk.features.event: the number read.
+    Column("key_seqs", LargeBinary, nullable=False),  # int64 a key (risk.features.event.KEYS).
     Column("degraded", Text, nullable=False),  # '' or why the full path did not decide.
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),
@@ -154,6 +155,55 @@ risk_events = Table(
     Column("trade_no", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),  # int64 vector, see risk.features.event.
     Index("ix_risk_events_trade_no", "trade_no", "kind"),
+)
+
+chain_records = Table(
+    "chain_records",
+    metadata,
+    # One chain over decisions and events, in the order of commit: see gateway.store.chain.
+    Column(
+        "n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
+    Column("kind", Text, nullable=False),  # DECISION | EVENT
+    Column("merchant_id", Text, nullable=False),  # '' of an event.
+    Column("item_id", Text, nullable=False),  # decision_id, or an event's seq.
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the record.
+    Column("marks", LargeBinary, nullable=False),  # CRC-32 of each column, to name an edited one.
+    Column("link", LargeBinary, nullable=False),  # SHA-256 of last link, n and digest.
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    # People by the MAC of their account id. Erasure overwrites the key and takes the lookup away.
+    Column("subject_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("lookup", LargeBinary, unique=True),
+    Column("key_sealed", LargeBinary, nullable=False),  # Zeros once erased.
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("erased_at_us", BigInteger, nullable=False, server_default=text("0")),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    # Grows with each destroyed key, so that a running gateway sees that one was.
+    Column("erasure_no", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("subject_id", BigInteger, nullable=False),  # 0: the key of a single payment.
+    Column("erased_at_us", BigInteger, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    # What the merchant told of a payment, sealed: see gateway.store.evidence.
+    Column("merchant_id", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),  # Whose key; 0: the row's own.
+    Column("payee_subject_id", BigInteger, nullable=False),  # 0: no payee's account was sent.
+    Column("key_sealed", LargeBinary, nullable=False),  # The row's own key; zeros once erased.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("payee_sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "decision_id"),
 )
 
 risk_inbox = Table(
@@ -291,43 +341,6 @@ audit_log = Table(
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON, before and after.
     Column("created_at_us", BigInteger, nullable=False),
     Index("ix_audit_log_object_id", "object_id"),
-)
-
-policies = Table(
-    "policies",
-    metadata,
-    # Every policy that ever decided, under the hash of what it says; never changed, never deleted.
-    Column("version", Text, primary_key=True),
-    Column("content", Text, nullable=False),  # JSON, risk.policy.Policy.canonical.
-    Column("author", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-    Column("created_at_us", BigInteger, nullable=False),
-)
-
-policy_live = Table(
-    "policy_live",
-    metadata,
-    # Which policy decides: the newest row; the others are its history.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("version", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-    Column("since_us", BigInteger, nullable=False),
-)
-
-alerts = Table(
-    "alerts",
-    metadata,
-    # What operators should look at, one row a kind and minute however often it happened.
-    Column("kind", Text, nullable=False),  # e.g. risk.degraded:deadline
-    Column("minute_at_us", BigInteger, nullable=False),
-    Column("severity", Text, nullable=False),  # INFO | WARNING | ERROR
-    Column("detail", Text, nullable=False),  # Of the latest.
-    Column("first_at_us", BigInteger, nullable=False),
-    Column("last_at_us", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    PrimaryKeyConstraint("kind", "minute_at_us"),
-    Index("ix_alerts_last_at_us", "last_at_us"),
 )
 
 recon_runs = Table(

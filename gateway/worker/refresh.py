@@ -79,4 +79,4 @@ class Refresher:
         self._book.note(f"{kind}.refused", Severity.ERROR, why, self._clock_us())
         if self._refused.get(kind) != why:
             self._refused[kind] = why
-            _log.error("the new %s is refused and the old one goes on: %s", kind, why)
+            _log.error("the new %s is refused, what decided goes on: %s", kind, why)

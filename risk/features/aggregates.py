@@ -65,16 +65,16 @@ def enter(arena: Ints, base: int, at_us: int) -> int:
 
 
 @kernel
-def _promote(arena: Ints, meta: Ints, base: int, delta: Ints) -> int:
-    """Turn a full journal into a block of windows that holds the same; `delta` is scratch."""
+def promote(arena: Ints, meta: Ints, base: int, delta: Ints) -> int:
+    """Turn a row's journal into a block of windows that holds the same; `delta` is scratch."""
     block = memory.take(arena, meta, at.WINDOWS_WIDTH)
     journal = arena[base + JOURNAL]
     first = journal + at.JOURNAL_HEAD
-    for entry in range(first, first + at.JOURNAL * at.ENTRY, at.ENTRY):
+    for entry in range(first, first + arena[journal] * at.ENTRY, at.ENTRY):
         what = arena[entry + 3]
         fill(delta, arena[entry + 1], arena[entry + 2], what)
         write(arena, block, arena[entry], arena[entry + 1], what, delta, KEPT[arena[base - 1]])
-    memory.give(arena, meta, journal, at.JOURNAL_HEAD + at.JOURNAL * at.ENTRY)
+    memory.give(arena, meta, journal, at.JOURNAL_HEAD + arena[journal + 1] * at.ENTRY)
     arena[base + JOURNAL] = 0
     arena[base + WINDOWS] = block
     meta[memory.PROMOTED] += 1
@@ -134,7 +134,7 @@ def note(
             arena[entry + 3] = what
             arena[journal] += 1
             return
-        block = _promote(arena, meta, base, delta)
+        block = promote(arena, meta, base, delta)
         fill(delta, amount_minor, coupon_minor, what)
     write(arena, block, arena[base + CLOCK], amount_minor, what, delta, KEPT[arena[base - 1]])
 

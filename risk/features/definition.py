@@ -135,6 +135,11 @@ def equals(cell: str, constant: int) -> Formula:
     return Formula("equals", (cell,), constant)
 
 
+def multiple(cell: str, constant: int) -> Formula:
+    """1 if the cell is a multiple of `constant`, and not 0."""
+    return Formula("multiple", (cell,), constant)
+
+
 def over_mean(cell: str, total: str, count: str) -> Formula:
     """The cell as a multiple of a mean."""
     return Formula("over_mean", (cell, total, count))

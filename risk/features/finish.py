@@ -25,16 +25,17 @@ OPERATIONS: Final = (
     "bit",  # 1 if a & constant
     "bits",  # Number of bits set in a
     "equals",  # 1 if a is the constant
+    "multiple",  # 1 if a is a multiple of the constant, and not 0
     "over_mean",  # a ÷ (sum b / count c)
     "flow",  # (a + b) / c
     "std",  # Standard deviation: count a, sum b, squares c × 2^32 + d
     "zscore",  # (a − mean) / deviation: count b, sum c, squares d × 2^32 + e
     "spread",  # Standard deviation ÷ mean: count a, sum b, squares c × 2^32 + d
 )
-VALUE, RATIO, SHARE, BIT, BITS, EQUALS, OVER_MEAN, FLOW, STD, ZSCORE, SPREAD = range(
+VALUE, RATIO, SHARE, BIT, BITS, EQUALS, MULTIPLE, OVER_MEAN, FLOW, STD, ZSCORE, SPREAD = range(
     len(OPERATIONS)
 )
-OPERANDS: Final = (1, 2, 2, 1, 1, 1, 3, 3, 4, 5, 4)
+OPERANDS: Final = (1, 2, 2, 1, 1, 1, 1, 3, 3, 4, 5, 4)
 PLAN_WIDTH: Final = 7  # Operation, five cells, constant.
 CONSTANT: Final = 6
 LEAST: Final = 2  # Payments a deviation needs.
@@ -64,6 +65,15 @@ def deviation(count: int, total: int, high: int, low: int) -> float:
 
 
 @kernel
+def _test(op: int, a: int, constant: int) -> bool:
+    if op == BIT:
+        return a & constant != 0
+    if op == EQUALS:
+        return a == constant
+    return a != 0 and a % constant == 0
+
+
+@kernel
 def _simple(op: int, a: int, b: int, constant: int) -> float:
     if op == VALUE:
         return float(a) / float(constant)
@@ -71,10 +81,8 @@ def _simple(op: int, a: int, b: int, constant: int) -> float:
         return math.nan if b == 0 else float(a) * float(constant) / float(b)
     if op == SHARE:
         return math.nan if a + b == 0 else float(a) / float(a + b)
-    if op == BIT:
-        return 1.0 if a & constant else 0.0
-    if op == EQUALS:
-        return 1.0 if a == constant else 0.0
+    if op != BITS:
+        return 1.0 if _test(op, a, constant) else 0.0
     count = 0
     while a > 0:
         count += a & 1

@@ -28,7 +28,7 @@ SETS: Final = np.array(
 LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
-HOUR_OF_WEEK: Final = ev.INDEX.get("hour_of_week", HOUR)
+HOUR_OF_WEEK: Final = ev.INDEX["hour_of_week"]
 COUNTRY: Final = ev.INDEX["country"]
 COUPON: Final = ev.INDEX["coupon"]
 LAT: Final = ev.INDEX["lat"]
@@ -299,14 +299,17 @@ def step(
         fin.finish(plan, cells, marks, out, bits)
     meta[memory.GLOBAL_CLOCK] = now_us
     epoch = now_us // graph.EPOCH_US
+    held = meta[memory.KEYS_HELD]
     _place_rows(event, arena, table, meta, places, epoch)
+    made = meta[memory.KEYS_HELD] - held
     if kind == ev.ATTEMPT:
         _apply_attempt(event, arena, table, meta, places, delta, now_us)
     elif kind == ev.TABLE:
         _apply_attributes(event, arena, meta, places[at.USER])
     else:
         _apply_feedback(event, arena, meta, places, delta, now_us)
-    memory.sweep(arena, table, meta, now_us, epoch)
+    slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
+    memory.sweep(arena, table, meta, now_us, epoch, slots)
 
 
 @kernel

@@ -4,9 +4,9 @@ Blocks are given back to a list of their own width, so memory follows the entiti
 active; which block is given next depends on the log alone, so a replay lays out the same arena.
 
 The table is open-addressed with linear probing and holds (key, place of the row) side by side. A
-few of its slots are looked at with every event, and a row whose entity has not been seen for
-`layout.SWEEP_US` is given back. Whether an entity is *known* never depends on that: a row older
-than `layout.RETAIN_US` reads as a stranger's wherever it still stands.
+few of its slots are looked at with every event, more for every row made, and a row whose entity
+has not been seen for `layout.SWEEP_US` is given back. Whether an entity is *known* never depends
+on that: a row older than `layout.RETAIN_US` reads as a stranger's wherever it still stands.
 """
 
 from typing import Final
@@ -32,7 +32,8 @@ SWEPT: Final = 4  # Rows taken back so far.
 PROMOTED: Final = 5  # Rows that went from the small form to the large one.
 FREE_AT: Final = 8  # First free block of each width, then their number is not kept.
 META_WIDTH: Final = FREE_AT + at.WIDEST_BLOCK + 1
-SWEPT_SLOTS: Final = 2  # Slots of the table looked at with each event.
+SWEPT_SLOTS: Final = 1  # Slots of the table looked at with each event, and for each new row:
+SWEPT_FOR_ROW: Final = 8  # at most half and at least a quarter of them hold one.
 
 # Where a kind's pointers stand, for giving its blocks back: (kind, place, width of the block).
 EPOCH_WORDS: Final = at.GENERATIONS * at.NODE_WIDTH
@@ -187,9 +188,9 @@ def _remove(table: Ints, place: int) -> None:
 
 
 @kernel
-def sweep(arena: Ints, table: Ints, meta: Ints, now_us: int, epoch: int) -> None:
+def sweep(arena: Ints, table: Ints, meta: Ints, now_us: int, epoch: int, slots: int) -> None:
     """Look at the next slots of the table and take back what nobody has seen for long."""
-    for _ in range(SWEPT_SLOTS):
+    for _ in range(slots):
         place = meta[HAND]
         meta[HAND] = (place + 1) % (table.size // 2)
         base = table[2 * place + 1]
