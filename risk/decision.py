@@ -19,10 +19,14 @@ class EventKind(StrEnum):
     ATTEMPT = "ATTEMPT"
     OUTCOME = "OUTCOME"
     LABEL = "LABEL"
+    TABLE = "TABLE"  # One entity's row of a computed table, in force from its place in the log.
 
 
 class Feedback(StrEnum):
-    """What becomes known of an assessed payment later. The first four are OUTCOME events."""
+    """What becomes known of an assessed payment later; all but the verdicts are OUTCOME events.
+
+    A log stores a member by its place here: new ones go to the end.
+    """
 
     PAID = "PAID"
     FAILED = "FAILED"
@@ -30,6 +34,7 @@ class Feedback(StrEnum):
     REFUNDED = "REFUNDED"
     FRAUD = "FRAUD"
     GENUINE = "GENUINE"
+    DECLINED = "DECLINED"  # Refused by the risk engine or by the merchant; never tried.
 
     @property
     def kind(self) -> EventKind:
@@ -89,7 +94,8 @@ class Decision:
         rule_version: Rule set that ran.
         policy_version: Thresholds that decided.
         engine_version: Code that computed the features.
-        key_seqs: int64 little-endian, the sequence number read for each entity key (0 = none).
+        key_seqs: int64 little-endian, the sequence number read for each of
+            `risk.features.event.KEYS` (0 = none); ten of them before revision 2 of the vector.
         degraded: Empty, or why the full path did not decide (``deadline``, ``fault``, …).
         fallback: Empty, or the policy that decided instead (``open``, ``closed``, ``rules``).
         elapsed_us: Time the assessment took.

@@ -7,7 +7,7 @@ sends none, or an attacker who suppresses it, can be seen.
 from typing import Final
 
 from risk.features.definition import Family
-from risk.features.event import FIRST_CONTEXT, FIRST_KEY, INDEX, KEY_COUNT, PRESENCE
+from risk.features.event import FIRST_CONTEXT, FIRST_KEY, INDEX, PRESENCE
 
 # What a request must hold at least one of for a family to have evidence of its own. Time is
 # always known, the merchant and the amount too.
@@ -34,10 +34,11 @@ _NEEDS: Final[dict[Family, tuple[str, ...]]] = {
     Family.GEO: ("ip", "place", "lat", "country", "mismatches", "tz_gap_min"),
     Family.GRAPH: ("device", "card", "payee"),
 }
+_NAMED_COUNT: Final = PRESENCE - FIRST_KEY  # Keys and words: sent unless 0.
 
 
 def _masks() -> tuple[tuple[str, int], ...]:
-    """Per family one mask: key k at bit k, context field c above the keys."""
+    """Per family one mask: key or word k at bit k, context field c above them."""
     rows = []
     for family, names in _NEEDS.items():
         mask = 0
@@ -46,7 +47,7 @@ def _masks() -> tuple[tuple[str, int], ...]:
             if place < PRESENCE:
                 mask |= 1 << (place - FIRST_KEY)
             else:
-                mask |= 1 << (KEY_COUNT + place - FIRST_CONTEXT)
+                mask |= 1 << (_NAMED_COUNT + place - FIRST_CONTEXT)
         rows.append((family.value, mask))
     return tuple(rows)
 
@@ -62,7 +63,7 @@ def missing_families(values: list[int]) -> tuple[str, ...]:
     Args:
         values: The event's integers.
     """
-    mask = values[PRESENCE] << KEY_COUNT
+    mask = values[PRESENCE] << _NAMED_COUNT
     bit = 1
     for key in values[FIRST_KEY:PRESENCE]:
         if key:

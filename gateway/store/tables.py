@@ -126,7 +126,9 @@ decisions = Table(
     Column("rule_version", Text, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("engine_version", Text, nullable=False),
-    Column("key_seqs", LargeBinary, nullable=False),  # int64 a key: the sequence number read.
+    Column(
+        "key_seqs", LargeBinary, nullable=False
+    ),  # int64 a key of risk.features.event: the number read.
     Column("degraded", Text, nullable=False),  # '' or why the full path did not decide.
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),
@@ -143,7 +145,7 @@ risk_events = Table(
     Column(
         "seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
     ),
-    Column("kind", Text, nullable=False),  # ATTEMPT | OUTCOME | LABEL
+    Column("kind", Text, nullable=False),  # ATTEMPT | OUTCOME | LABEL | TABLE
     Column("at_us", BigInteger, nullable=False),
     Column("trade_no", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),  # int64 vector, see risk.features.event.
@@ -155,7 +157,7 @@ risk_inbox = Table(
     metadata,
     # Events from whoever does not own the state; the owner gives them their place in the log.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("kind", Text, nullable=False),  # PAID | FAILED | CLOSED | REFUNDED | FRAUD | GENUINE
+    Column("kind", Text, nullable=False),  # risk.Feedback: PAID, FAILED, …
     Column("trade_no", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("source", Text, nullable=False),  # channel | chargeback | review | history

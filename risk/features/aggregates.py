@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from risk.compiled import kernel
 from risk.features import layout as at
-from risk.features.event import CLOSED, FAILED, PAID
+from risk.features.event import CLOSED, FAILED, PAID, REFUNDED
 from risk.features.fields import NIGHT_ENDS_HOUR
 
 Ints = npt.NDArray[np.int64]
@@ -207,7 +207,7 @@ def add_outcome(arena: Ints, base: int, feedback: int) -> None:
         arena[base + FAILED_ALL] += 1
     elif feedback == CLOSED:
         arena[base + CLOSED_ALL] += 1
-    else:
+    elif feedback == REFUNDED:
         arena[day + DAY_REFUNDED] += 1
         arena[base + REFUNDED_ALL] += 1
 

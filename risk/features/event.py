@@ -1,14 +1,18 @@
-"""An event of the log as a vector of 64 integers: all the kernel ever sees of a payment.
+"""An event of the log as a vector of 96 integers: all the kernel ever sees of a payment.
 
 The vector is what is stored, so a decision can be recomputed from the log alone, on any machine,
 without the merchant's words: identifiers are 64-bit hashes, floats are scaled integers. 0 in a
-hash field means "not sent"; the other context fields are missing unless their presence bit is set.
+key or a word means "not sent"; the context fields are missing unless their presence bit is set.
 
 Every integer is bounded here, so that the kernel can add without looking: amounts below 2^50,
 times below 2^52 microseconds, everything else below 2^53.
 
-Layout (index, name): see `FIELDS`. Feedback events repeat the identities and the amount of the
-attempt they are about, so that a state can be rebuilt from any part of the log that holds it.
+Layout (index, name): see `FIELDS`. Feedback events repeat the identities, the words and the amount
+of the attempt they are about, so that a state can be rebuilt from any part of the log that holds
+it. A TABLE event carries one user's row of a computed table, which counts from its place in the
+log on; its four numbers stand in the first context slots (`ATTRIBUTES`).
+
+Vectors of 64 integers are those of the first release; `decode` and `stack` read both.
 """
 
 import struct
@@ -19,21 +23,22 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.decision import EventKind, Feedback
+from risk.features.event_v1 import WIDTH_V1, widen
 from risk.features.fields import CONTEXT_FIELDS, read_context, read_context_slowly
-from risk.features.identity import code_of, identify
-from risk.transaction import RiskContext, Transaction
+from risk.features.identity import code_of, config_of, identify, network_of
+from risk.transaction import Client, Device, RiskContext, Transaction
 
 IntVector = npt.NDArray[np.int64]
 
-EVENT_WIDTH: Final = 64
+EVENT_WIDTH: Final = 96
 HEADER: Final = (
     "seq",  # Dense place in the log, from 1.
-    "kind",  # 0 attempt, 1 outcome, 2 label.
+    "kind",  # 0 attempt, 1 outcome, 2 label, 3 table row.
     "at_us",  # When it counts from.
     "amount",  # Minor units of `currency`.
     "currency",  # Letters as a number in base 37.
     "pay_type",  # Hash.
-    "ref_seq",  # Feedback: the attempt's seq.
+    "ref_seq",  # Feedback: the attempt's seq; table row: newest event it looked at.
     "feedback",  # 0 none, else place in `FEEDBACKS` + 1.
 )
 KEYS: Final = (
@@ -45,10 +50,28 @@ KEYS: Final = (
     "payee",
     "place",
     "mcc",
+    "network",  # The address's /24, or /48 of IPv6.
+    "config",  # The device's configuration: many devices of one farm share it.
     "inflow",  # The payer's account in the role of payee.
     "outflow",  # The payee's account in the role of payer.
 )
-FIELDS: Final = (*HEADER, *KEYS, "presence", *CONTEXT_FIELDS)
+WORDS: Final = (  # Hashes and codes; 0 is "not sent".
+    "country",  # Where the payer is.
+    "ip_country",  # The network's, as sent or else as looked up.
+    "found_country",  # The network's, as looked up.
+    "card_country",
+    "ship_country",
+    "payer_country",
+    "payee_country",
+    "language",
+    "bin",
+    "email",
+    "phone",
+    "name",
+    "ship_address",
+    "bill_address",
+)
+FIELDS: Final = (*HEADER, *KEYS, *WORDS, "presence", *CONTEXT_FIELDS)
 INDEX: Final = {name: place for place, name in enumerate(FIELDS)}
 
 SEQ: Final = INDEX["seq"]
@@ -59,6 +82,7 @@ REF_SEQ: Final = INDEX["ref_seq"]
 FEEDBACK: Final = INDEX["feedback"]
 FIRST_KEY: Final = len(HEADER)
 KEY_COUNT: Final = len(KEYS)
+FIRST_WORD: Final = FIRST_KEY + KEY_COUNT
 PRESENCE: Final = INDEX["presence"]
 FIRST_CONTEXT: Final = PRESENCE + 1
 CONTEXT_COUNT: Final = len(CONTEXT_FIELDS)
@@ -66,13 +90,22 @@ CONTEXT_COUNT: Final = len(CONTEXT_FIELDS)
 ATTEMPT: Final = 0
 OUTCOME: Final = 1
 LABEL: Final = 2
-KINDS: Final = (EventKind.ATTEMPT, EventKind.OUTCOME, EventKind.LABEL)
+TABLE: Final = 3
+KINDS: Final = (EventKind.ATTEMPT, EventKind.OUTCOME, EventKind.LABEL, EventKind.TABLE)
 FEEDBACKS: Final = tuple(Feedback)
-PAID, FAILED, CLOSED, REFUNDED, FRAUD, GENUINE = range(1, 7)
+PAID, FAILED, CLOSED, REFUNDED, FRAUD, GENUINE, DECLINED = range(1, 8)
+# A table row's numbers, by their place after `presence`.
+ATTRIBUTES: Final = (
+    "community",  # Number of the user's community.
+    "community_fraud_ppm",  # Its share of known fraud, in millionths.
+    "pagerank_ppm",  # In millionths of the mean.
+    "core",  # The largest k whose k-core holds the user.
+)
 
 AMOUNT_BOUND: Final = 1 << 50
 TIME_BOUND_US: Final = 1 << 52
 _PACK: Final = struct.Struct(f"<{EVENT_WIDTH}q")
+_BYTES_V1: Final = WIDTH_V1 * 8
 _PADDING: Final = (0,) * (EVENT_WIDTH - len(FIELDS))
 
 
@@ -85,7 +118,7 @@ def values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int
         seq: Its place in the log.
     """
     at_us = min(max(now_us, 0), TIME_BOUND_US)
-    keys = [read(transaction) for read in _KEY_READERS.values()]
+    keys = [read(transaction) for read in _READERS]
     broken: list[str] = []
     try:
         presence, context = read_context(transaction.context, at_us)
@@ -105,6 +138,10 @@ def values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int
     return [*header, *keys, presence, *context, *_PADDING], broken
 
 
+def _config_of(device: Device, client: Client) -> int:
+    return config_of(device.fp_hash, device.os, device.model, client.screen)
+
+
 def _place_of(context: RiskContext) -> int:
     return identify("place", context.geo.place or context.order.ship_addr_hash)
 
@@ -118,9 +155,28 @@ _KEY_READERS: Final[dict[str, Callable[[Transaction], int]]] = {
     "payee": lambda t: identify("payee", t.context.payee.account_id),
     "place": lambda t: _place_of(t.context),
     "mcc": lambda t: identify("mcc", t.context.order.mcc),
+    "network": lambda t: network_of(t.context.client.ip),
+    "config": lambda t: _config_of(t.context.device, t.context.client),
     "inflow": lambda t: identify("payee", t.context.payer.account_id),
     "outflow": lambda t: identify("user", t.context.payee.account_id),
 }
+_WORD_READERS: Final[dict[str, Callable[[Transaction], int]]] = {
+    "country": lambda t: code_of(t.context.geo.country or t.context.client.ip_country),
+    "ip_country": lambda t: code_of(t.context.client.ip_country),
+    "found_country": lambda _: 0,
+    "card_country": lambda t: code_of(t.context.instrument.issuer_country),
+    "ship_country": lambda t: code_of(t.context.order.ship_country),
+    "payer_country": lambda t: code_of(t.context.payer.country),
+    "payee_country": lambda t: code_of(t.context.payee.country),
+    "language": lambda t: identify("language", t.context.client.language),
+    "bin": lambda t: identify("bin", t.context.instrument.bin),
+    "email": lambda t: identify("email", t.context.payer.email_hash),
+    "phone": lambda t: identify("phone", t.context.payer.phone_hash),
+    "name": lambda t: identify("name", t.context.payer.name_hash),
+    "ship_address": lambda t: identify("address", t.context.order.ship_addr_hash),
+    "bill_address": lambda t: identify("address", t.context.order.bill_addr_hash),
+}
+_READERS: Final = (*_KEY_READERS.values(), *_WORD_READERS.values())
 
 
 def safe_values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int], list[str]]:
@@ -146,7 +202,8 @@ def safe_values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[lis
         0,
         0,
     ]
-    keys = [attempt(name, lambda read=read: read(t)) for name, read in _KEY_READERS.items()]  # type: ignore[misc]  # mypy can't infer a lambda with a default
+    readers = _KEY_READERS | _WORD_READERS
+    keys = [attempt(name, lambda read=read: read(t)) for name, read in readers.items()]  # type: ignore[misc]  # mypy can't infer a lambda with a default
     presence, context, fields = read_context_slowly(t.context, at_us)
     return [*header, *keys, presence, *context, *_PADDING], broken + fields
 
@@ -212,23 +269,64 @@ def encode_feedback(
     return event
 
 
+def encode_attributes(
+    user: int, attributes: tuple[int, int, int, int], *, seq: int, at_us: int, ref_seq: int
+) -> IntVector:
+    """Return the vector of one user's row of a computed table.
+
+    Args:
+        user: The user's key, as attempts carry it.
+        attributes: Numbers in the order of `ATTRIBUTES`, each within ±2^53.
+        seq: Its place in the log: it counts from there on.
+        at_us: When it was computed, Unix microseconds.
+        ref_seq: The newest event the computation looked at.
+    """
+    event = np.zeros(EVENT_WIDTH, dtype=np.int64)
+    event[SEQ] = seq
+    event[KIND] = TABLE
+    event[AT_US] = min(max(at_us, 0), TIME_BOUND_US)
+    event[REF_SEQ] = ref_seq
+    event[FIRST_KEY] = user
+    event[PRESENCE] = (1 << len(ATTRIBUTES)) - 1
+    event[FIRST_CONTEXT : FIRST_CONTEXT + len(ATTRIBUTES)] = attributes
+    return event
+
+
 def decode(payload: bytes) -> IntVector:
-    """Return the vector stored in `payload`, writable.
+    """Return the vector stored in `payload`, writable, in today's layout.
 
     Raises:
         ValueError: it has another length than an event.
     """
-    if len(payload) != _PACK.size:
+    if len(payload) == _PACK.size:
+        return np.frombuffer(payload, dtype="<i8").astype(np.int64)
+    if len(payload) != _BYTES_V1:
         raise ValueError(f"an event has {_PACK.size} bytes, got {len(payload)}")
-    return np.frombuffer(payload, dtype="<i8").astype(np.int64)
+    vector: IntVector = stack([payload])[0]
+    return vector
 
 
 def stack(payloads: list[bytes]) -> npt.NDArray[np.int64]:
-    """Return many payloads as one matrix, shape ``(n, EVENT_WIDTH)``."""
-    joined = b"".join(payloads)
-    if len(joined) != _PACK.size * len(payloads):
+    """Return many payloads as one matrix, shape ``(n, EVENT_WIDTH)``, in today's layout.
+
+    Raises:
+        ValueError: one has another length than an event.
+    """
+    old = [place for place, payload in enumerate(payloads) if len(payload) != _PACK.size]
+    if not old:
+        return _matrix(payloads, EVENT_WIDTH)
+    rows = np.zeros((len(payloads), EVENT_WIDTH), dtype=np.int64)
+    first = _matrix([payloads[place] for place in old], WIDTH_V1)
+    rows[old] = widen(first, width=EVENT_WIDTH, index=INDEX)
+    new = [place for place, payload in enumerate(payloads) if len(payload) == _PACK.size]
+    rows[new] = _matrix([payloads[place] for place in new], EVENT_WIDTH)
+    return rows
+
+
+def _matrix(payloads: list[bytes], width: int) -> npt.NDArray[np.int64]:
+    if any(len(payload) != width * 8 for payload in payloads):
         raise ValueError("a payload has the wrong length")
-    return np.frombuffer(joined, dtype="<i8").astype(np.int64).reshape(-1, EVENT_WIDTH)
+    return np.frombuffer(b"".join(payloads), dtype="<i8").astype(np.int64).reshape(-1, width)
 
 
 def kind_of(event: IntVector) -> EventKind:
@@ -237,7 +335,7 @@ def kind_of(event: IntVector) -> EventKind:
 
 
 def feedback_of(event: IntVector) -> Feedback | None:
-    """Return what a feedback event says, or None for an attempt."""
+    """Return what a feedback event says, or None for any other."""
     place = int(event[FEEDBACK])
     return FEEDBACKS[place - 1] if place else None
 

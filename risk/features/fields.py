@@ -9,7 +9,6 @@ leaves out what can't be used and names it.
 from collections.abc import Callable
 from typing import Final
 
-from risk.features.identity import code_of
 from risk.transaction import RiskContext
 
 RISK_LABELS: Final = (
@@ -150,13 +149,8 @@ def _agent_mismatch(context: RiskContext) -> int | None:
     return None
 
 
-def _country(context: RiskContext) -> int | None:
-    return code_of(context.geo.country or context.client.ip_country) or None
-
-
 READERS: Final[dict[str, Reader]] = {
     "hour": _hour,
-    "country": lambda c, _: _country(c),
     "lat": lambda c, _: _degrees(c.geo.lat, 90.0),
     "lon": lambda c, _: _degrees(c.geo.lon, 180.0),
     "accuracy_m": lambda c, _: None if c.geo.accuracy_m is None else int(c.geo.accuracy_m),
@@ -196,7 +190,6 @@ READERS: Final[dict[str, Reader]] = {
 }
 CONTEXT_FIELDS: Final = tuple(READERS)
 _ROWS: Final = tuple((1 << place, read) for place, read in enumerate(READERS.values()))
-_HOUR_BIT: Final = 1 << CONTEXT_FIELDS.index("hour")
 
 
 def read_context(context: RiskContext, at_us: int) -> tuple[int, list[int]]:

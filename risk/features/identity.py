@@ -5,6 +5,7 @@ hashed ("user:42" is not "payee:42"), so one table can hold all kinds of entity.
 """
 
 import hashlib
+import socket
 from typing import Final
 
 _CACHE_COUNT: Final = 200_000  # About 20 MB; a name costs 1 µs to hash and 0.1 µs to look up.
@@ -16,7 +17,7 @@ def identify(kind: str, name: str | None) -> int:
     """Return the number of an entity, never 0 unless there is no name.
 
     Args:
-        kind: The role: user, device, ip, card, merchant, payee, place, mcc.
+        kind: The role: user, device, ip, card, merchant, payee, place, mcc, network, …
         name: What the merchant calls it; None or "" is absent.
 
     Examples:
@@ -43,6 +44,78 @@ def identify(kind: str, name: str | None) -> int:
     return number
 
 
+def address_of(ip: str | None) -> tuple[int, int] | None:
+    """Return (version, number) of an address, or None if the text is none.
+
+    An IPv4 address mapped into IPv6 is that IPv4 address. A zone (``fe80::1%eth0``) is no address
+    that anyone else could have.
+
+    Examples:
+        >>> address_of("1.2.3.4") == address_of("::ffff:1.2.3.4") == (4, 0x01020304)
+        True
+        >>> address_of("1.2.3.04"), address_of("somewhere")
+        (None, None)
+    """
+    if not ip:
+        return None
+    try:
+        if ":" not in ip:
+            return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
+    except (OSError, ValueError):  # ValueError: a NUL or half a surrogate pair in it.
+        return None
+    return (4, number & _LOW_32) if number >> 32 == _MAPPED else (6, number)
+
+
+def network_of(ip: str | None) -> int:
+    """Return the number of the network an address is in: its /24, or /48 of IPv6; 0 for none.
+
+    Examples:
+        >>> network_of("192.0.2.1") == network_of("192.0.2.254") != network_of("192.0.3.1")
+        True
+        >>> network_of("2001:db8:1::1") == network_of("2001:DB8:1:2::9")
+        True
+        >>> network_of("elsewhere")
+        0
+    """
+    if not ip:
+        return 0
+    known = _networks.get(ip)
+    if known is not None:
+        return known
+    address = address_of(ip)
+    if address is None:
+        return 0
+    version, number = address
+    prefix = number >> 8 if version == 4 else number >> 80  # noqa: PLR2004 - IPv4
+    network = identify("network", f"{version}:{prefix:x}")
+    if len(ip) <= _CACHED_NAME_BYTES:
+        if len(_networks) >= _CACHE_COUNT:
+            _networks.clear()
+        _networks[ip] = network
+    return network
+
+
+def config_of(
+    fingerprint: str | None, system: str | None, model: str | None, screen: str | None
+) -> int:
+    """Return the number of a device's configuration: its fingerprint, else system, model, screen.
+
+    A model or a screen alone is shared by too many to mean anything; without both there is none.
+
+    Examples:
+        >>> config_of("f1", None, None, None) == config_of("f1", "ios", "x", "1x1") != 0
+        True
+        >>> config_of(None, "ios", "iPhone17,1", None)
+        0
+    """
+    if fingerprint:
+        return identify("config", fingerprint)
+    if model and screen:
+        return identify("config", f"{system or ''}\0{model}\0{screen}")
+    return 0
+
+
 def code_of(letters: str | None) -> int:
     """Return a short code (currency, country) as a number in base 37; 0 for none.
 
@@ -65,6 +138,9 @@ def code_of(letters: str | None) -> int:
     return number
 
 
+_LOW_32: Final = (1 << 32) - 1
+_MAPPED: Final = 0xFFFF  # Upper 96 bits of ::ffff:0:0/96.
+_networks: dict[str, int] = {}
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _CODE_COUNT: Final = 4_096
 _codes: dict[str, int] = {}

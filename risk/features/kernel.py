@@ -254,7 +254,7 @@ def step(  # noqa: PLR0917 - arrays go to a kernel one by one
     _place_rows(event, arena, keys, bases, meta, places)
     if event[ev.KIND] == ev.ATTEMPT:
         _apply_attempt(event, arena, keys, bases, places, now_us)
-    else:
+    elif event[ev.KIND] != ev.TABLE:
         _apply_feedback(event, arena, places, now_us)
 
 

@@ -15,9 +15,11 @@ from typing import Final
 
 from risk.features.event import FIELDS, KEYS
 
-ROW_KINDS: Final = 8  # Kinds that own rows; inflow and outflow read rows of payee and user.
+ROW_KINDS: Final = 10  # Kinds that own rows; inflow and outflow read rows of payee and user.
 ROLES: Final = KEYS
-USER, DEVICE, IP, CARD, MERCHANT, PAYEE, PLACE, MCC, INFLOW, OUTFLOW = range(len(ROLES))
+USER, DEVICE, IP, CARD, MERCHANT, PAYEE, PLACE, MCC, NETWORK, CONFIG, INFLOW, OUTFLOW = range(
+    len(ROLES)
+)
 
 MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US

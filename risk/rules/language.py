@@ -17,13 +17,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from risk.features import event
 from risk.features.catalogue import PLACES
 from risk.features.event import FIRST_CONTEXT, INDEX, KEYS
 from risk.features.fields import CONTEXT_FIELDS
 from risk.features.identity import code_of, identify
 
-WORDS: Final = (*KEYS[:8], "currency", "pay_type", "country")
-NUMBERS: Final = tuple(name for name in CONTEXT_FIELDS if name != "country")
+WORDS: Final = (*KEYS[:8], *event.WORDS, "currency", "pay_type")
+NUMBERS: Final = CONTEXT_FIELDS
+CODES: Final = tuple(word for word in WORDS if word.endswith(("country", "currency")))
 NAMES: Final = (*PLACES, *NUMBERS, *WORDS)
 MAX_LENGTH: Final = 2_000
 MAX_NODES: Final = 200
@@ -169,8 +171,9 @@ class _Checker:
     def _hash(self, word: str, node: ast.expr) -> str:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             raise self._refused(node, f'{word} compares with a word in quotes, as "abc"')
-        codes = word in {"currency", "country"}
-        return str(code_of(node.value) if codes else identify(word, node.value))
+        if word in CODES:
+            return str(code_of(node.value))
+        return str(identify("address" if word.endswith("_address") else word, node.value))
 
     def _membership(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
         if not isinstance(right, ast.Set | ast.List | ast.Tuple):

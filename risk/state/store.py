@@ -35,7 +35,7 @@ class Readings:
     Attributes:
         features: float64, shape ``(n, F)``, NaN where missing.
         presence: One bit a feature, little-endian, shape ``(n, (F + 7) // 8)``.
-        key_seqs: int64, shape ``(n, 10)``: last writer of each entity's row, 0 for never seen.
+        key_seqs: int64, shape ``(n, 12)``: last writer of each entity's row, 0 for never seen.
     """
 
     features: Floats

@@ -93,5 +93,5 @@ def test_a_state_that_was_exported_goes_on_where_it_stood(store: StateStore) -> 
 
 
 def test_events_of_the_wrong_width_are_refused(store: StateStore) -> None:
-    with pytest.raises(ValueError, match=r"\(n, 64\)"):
+    with pytest.raises(ValueError, match=r"\(n, 96\)"):
         store.apply(np.zeros((1, 3), dtype=np.int64))

@@ -10,6 +10,7 @@ from risk.decision import Decision, EventKind
 from risk.engine import Engine
 from risk.features.catalogue import FEATURE_COUNT, FEATURES
 from risk.features.event import ATTEMPT, FIRST_KEY, KEY_COUNT, KIND, stack
+from risk.features.layout import ROW_KINDS
 from risk.features.replay import replay
 from risk.state.store import MemoryStateStore
 from tests.property.risk_streams import SECOND_US, START_US, Act, events_of, streams, transaction_of
@@ -120,7 +121,7 @@ def test_each_key_reads_the_number_of_the_event_that_last_wrote_it(stream: list[
         if event[KIND] == ATTEMPT:
             expected = [written.get(key, 0) for key in keys]
             assert readings.key_seqs[number - 1].tolist() == expected
-        written.update(dict.fromkeys((key for key in keys[:8] if key), number))
+        written.update(dict.fromkeys((key for key in keys[:ROW_KINDS] if key), number))
 
 
 @settings(max_examples=25, deadline=None)

@@ -252,7 +252,7 @@ def test_only_an_attempt_takes_feedback() -> None:
 
     with pytest.raises(ValueError, match="event 2 is not an attempt"):
         engine.record(Feedback.FRAUD, attempt=label.payload, trade_no="T1", known_at_us=AT_US)
-    with pytest.raises(ValueError, match="512 bytes"):
+    with pytest.raises(ValueError, match="768 bytes"):
         engine.record(Feedback.FRAUD, attempt=b"short", trade_no="T1", known_at_us=AT_US)
     assert engine.next_seq == 3
 
