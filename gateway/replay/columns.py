@@ -176,9 +176,12 @@ class Reader:
                 words = [None if word is None else word + literal for word in words]
                 continue
             column = self._column(name, "can't be read as text")
-            pairs, places = np.unique(
-                places * len(column.words) + column.places, return_inverse=True
-            )
+            pairs = np.arange(len(column.words))
+            if len(words) == 1:
+                places = column.places
+            else:
+                every = places * len(column.words) + column.places
+                pairs, places = np.unique(every, return_inverse=True)
             befores, afters = np.divmod(pairs, len(column.words))
             words = [
                 _joined(words[before], literal, column.words[after])

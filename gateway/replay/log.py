@@ -2,11 +2,12 @@
 
 Row by row an event costs tens of microseconds, longer than replaying it. Where a mapping names
 nothing but entities (payer, device, card, …), an event is its moment's empty one with the columns
-of its names put in; each name is encoded once, by the engine's own `encode`, and rows are put
-together column by column. Which columns a name touches is observed, not assumed, and a sample of
-rows is encoded alone and compared before anything is given out.
+of its names put in, so rows are put together column by column. What a name puts where is observed
+on a few events that the engine's own `encode` makes, and a sample of rows is encoded alone and
+compared before anything is given out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gateway.replay import rows
 from gateway.replay.columns import NEVER_US, Coded
 from gateway.replay.mapping import InputRefused, Mapping
 from risk.features import event as ev
+from risk.features.identity import identify
 from risk.transaction import (
     EMPTY_CONTEXT,
     Basket,
@@ -34,6 +36,8 @@ Ints = npt.NDArray[np.int64]
 
 HOUR_US = 3_600_000_000
 SAMPLE_ROWS = 64
+SAMPLE_WORDS = 3
+CHUNK_ROWS = 1 << 20
 _NAMED = {
     "payer.account_id": lambda word: RiskContext(payer=Payer(account_id=word)),
     "device.device_id": lambda word: RiskContext(device=Device(device_id=word)),
@@ -131,7 +135,7 @@ def read(path: Path, mapping: Mapping, rows_max: int | None = None) -> MappedLog
             raise InputRefused(key, "is no entity's name; such a history is read row by row")
     parts = _Parts()
     last_at_us = -(2**62)
-    for reader in rows.readers(path, mapping, rows_max):
+    for reader in rows.readers(path, mapping, rows_max, chunk_rows=CHUNK_ROWS):
         at_us = reader.at_us()
         rows.check_order(at_us, last_at_us, reader.first_row, mapping)
         last_at_us = int(at_us[-1])
@@ -167,7 +171,9 @@ class _Parts:
         at_us, amount_minor, labels, known_at_us = (
             np.concatenate(column) for column in zip(*self.numbers, strict=True)
         )
-        hours, moment = np.unique(at_us // HOUR_US, return_inverse=True)
+        hour = at_us // HOUR_US  # Never falling, as the rows are in order.
+        starts = np.flatnonzero(np.diff(hour, prepend=hour[0] - 1))
+        moment = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(hour)))
         texts = {
             field: Coded(np.concatenate(places), tuple(self._words[field]))
             for field, places in self._places.items()
@@ -179,7 +185,7 @@ class _Parts:
             labels=labels.astype(np.int8),
             known_at_us=known_at_us,
             named=tuple(encoder.named(field, coded) for field, coded in texts.items()),
-            moments=(np.stack([encoder.moment(hour * HOUR_US) for hour in hours.tolist()]), moment),
+            moments=(encoder.moments(hour[starts] * HOUR_US), moment),
         )
         encoder.check(log, texts, amount_minor)
         return log
@@ -190,19 +196,34 @@ class _Encoder:
 
     def __init__(self, currency: str) -> None:
         self._currency = currency
-        self._empty = self.moment(0)
+        self._empty = self._event({}, at_us=0, amount_minor=0)
 
-    def moment(self, at_us: int) -> Ints:
-        """The event of a payment that names nobody."""
-        return self._event({}, at_us=at_us, amount_minor=0)
+    def moments(self, at_us: Ints) -> Ints:
+        """The events of payments that name nobody, one a moment."""
+        return np.stack([self._event({}, at_us=at, amount_minor=0) for at in at_us.tolist()])
 
     def named(self, field: str, coded: Coded) -> _Named:
         """What each word of a column puts where; the missing word puts nothing."""
-        values = np.stack(
-            [self._event({field: word}, at_us=0, amount_minor=0) for word in coded.words]
-        )
-        (columns,) = np.nonzero((values != self._empty).any(axis=0))
-        return _Named(coded.places, columns, np.ascontiguousarray(values[:, columns]))
+        words = coded.words
+        some = [word for word in words if word is not None][:SAMPLE_WORDS]
+        sample = self._values(field, some)
+        (columns,) = np.nonzero((sample != self._empty).any(axis=0))
+        kinds = [
+            _kind_of(some, sample[:, column].tolist(), int(self._empty[column]))
+            for column in columns.tolist()
+        ]
+        if all(kinds):
+            values = np.array([[identify(kind, word) for kind in kinds] for word in words])
+        else:
+            whole = self._values(field, words)
+            (columns,) = np.nonzero((whole != self._empty).any(axis=0))
+            values = whole[:, columns]
+        values = values.reshape(len(words), len(columns)).astype(np.int64)
+        return _Named(coded.places, columns, values)
+
+    def _values(self, field: str, words: Sequence[str | None]) -> Ints:
+        each = [self._event({field: word}, at_us=0, amount_minor=0) for word in words]
+        return np.array(each, dtype=np.int64).reshape(len(words), ev.EVENT_WIDTH)
 
     def check(self, log: MappedLog, texts: dict[str, Coded], amount_minor: Ints) -> None:
         """Compare a sample with payments encoded alone.
@@ -241,6 +262,14 @@ class _Encoder:
         )
 
 
+def _kind_of(words: list[str], values: list[int], empty: int) -> str:
+    """The kind under which `identify` gives these values to these words, or ""."""
+    for kind in ("pay_type", *ev.KEYS):
+        if empty == 0 and [identify(kind, word) for word in words] == values:
+            return kind
+    return ""
+
+
 def _with(context: RiskContext, field: str, word: str) -> RiskContext:
     """The context with one more name; no two names share a group of it."""
     group = field.partition(".")[0]
@@ -252,8 +281,9 @@ def _merged(at_us: Ints, labels: npt.NDArray[np.int8], known_at_us: Ints) -> tup
     (told,) = np.nonzero(labels >= 0)
     # A label comes before the first later payment that isn't earlier than it became known.
     slot = np.maximum(np.searchsorted(at_us, known_at_us[told], side="left"), told + 1)
-    order = np.lexsort((told, known_at_us[told], slot))
-    slot, told = slot[order], told[order]
+    if len(told) and (np.diff(known_at_us[told]) < 0).any():
+        order = np.lexsort((told, known_at_us[told], slot))
+        slot, told = slot[order], told[order]
     payments = np.arange(len(at_us))
     place = payments + np.searchsorted(slot, payments, side="right")
     source = np.empty(len(at_us) + len(told), dtype=np.int64)

@@ -115,14 +115,16 @@ def chunks(
         yield chunk
 
 
-def readers(path: Path, mapping: Mapping, rows_max: int | None = None) -> Iterator[Reader]:
-    """Yield the history's tables in order, at most `CHUNK_ROWS` rows each, none empty.
+def readers(
+    path: Path, mapping: Mapping, rows_max: int | None = None, *, chunk_rows: int = CHUNK_ROWS
+) -> Iterator[Reader]:
+    """Yield the history's tables in order, at most `chunk_rows` rows each, none empty.
 
     Raises:
         InputRefused: the file can't be read, or lacks a column of the mapping.
     """
     first_row = 1
-    for batch in _batches(path, mapping):
+    for batch in _batches(path, mapping, chunk_rows):
         left = len(batch) if rows_max is None else rows_max - (first_row - 1)
         if left <= 0:
             return
@@ -192,28 +194,28 @@ def _contexts(reader: Reader, mapping: Mapping, *, build: bool) -> list[str]:
     return [encode(row).decode() if row else "" for row in found]
 
 
-def _batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     if not path.is_file():
         raise InputRefused(str(path), "no such file")
     try:
         if path.suffix == ".csv":
-            yield from _csv_batches(path, mapping)
+            yield from _csv_batches(path, mapping, chunk_rows)
         elif path.suffix == ".parquet":
-            yield from _parquet_batches(path, mapping)
+            yield from _parquet_batches(path, mapping, chunk_rows)
         else:
             raise InputRefused(path.name, "must end in .parquet or .csv")
     except pa.ArrowInvalid as problem:
         raise InputRefused(path.name, f"can't be read: {problem}") from problem
 
 
-def _parquet_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _parquet_batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     with pyarrow.parquet.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, mapping)
-        for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=list(mapping.columns)):
+        for batch in file.iter_batches(batch_size=chunk_rows, columns=list(mapping.columns)):
             yield pa.Table.from_batches([batch])
 
 
-def _csv_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _csv_batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     with path.open("rb") as head:
         names = pa.csv.open_csv(head).schema.names
     _check_columns(path, names, mapping)
@@ -228,8 +230,8 @@ def _csv_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
     with pa.csv.open_csv(path, read_options=reading, convert_options=options) as reader:
         for batch in reader:
             table = pa.Table.from_batches([batch])
-            for start in range(0, len(table), CHUNK_ROWS):
-                yield table.slice(start, CHUNK_ROWS)
+            for start in range(0, len(table), chunk_rows):
+                yield table.slice(start, chunk_rows)
 
 
 def _check_columns(path: Path, present: Sequence[str], mapping: Mapping) -> None:
