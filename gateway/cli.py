@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in ("merchant",):
+for group in ("lists", "merchant", "policy", "rules"):
     app.add_typer(importlib.import_module(f"gateway.commands.{group}").app, name=group)
 
 # A replay opens every payment by a link and never calls out: no channel runs beside it.
@@ -284,7 +284,7 @@ def doctor(
     port: Port = None,
     console_port: Annotated[int, typer.Option(help="Port of the console.")] = 8501,
     write_reference: Annotated[
-        bool, typer.Option("--write-reference", help="Rewrite .env.example and docs/ERRORS.md.")
+        bool, typer.Option("--write-reference", help="Rewrite the pages made from the code.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

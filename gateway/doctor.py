@@ -22,6 +22,7 @@ DISK_FREE_BYTES_MIN = 1 << 30
 CLOCK_EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: older than any release of this program.
 CLOCK_STEP_US_MAX = 60_000_000
 CONNECT_TIMEOUT_S = 0.5
+ALERTS_WITHIN_US = 3_600_000_000
 
 
 class State(StrEnum):
@@ -60,6 +61,8 @@ def examine(*, var: Path, host: str, ports: Sequence[int], now_us: int) -> tuple
         ("clock", lambda: check_clock(var, now_us)),
         ("database", lambda: check_database(var / "yumen.db")),
         ("ledger", lambda: check_ledger(var)),
+        ("policy", lambda: check_policy(var)),
+        ("alerts", lambda: check_alerts(var, now_us)),
         ("model", lambda: check_model(var / "bundles")),
     ]
     looks += [(f"port {port}", _port_look(host, port)) for port in ports]
@@ -224,6 +227,52 @@ def check_ledger(var: Path) -> Check:
             "ledger", State.BAD, detail, "Stop taking payments and compare with the bills."
         )
     return Check("ledger", State.GOOD, "balanced")
+
+
+def check_policy(var: Path) -> Check:
+    """The policy that is live can be read."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from gateway.queries.reader import DatabaseMissing, open_reader
+    from gateway.store import policies
+    from risk.policy import PolicyError
+
+    try:
+        reader = open_reader(var)
+    except DatabaseMissing:
+        return Check("policy", State.WARNING, "no database yet", "yumen migrate")
+    try:
+        with reader.connect() as conn:
+            policy = policies.live(conn)
+    except PolicyError as problem:
+        return Check("policy", State.BAD, str(problem), "yumen policy publish FILE")
+    except SQLAlchemyError as problem:
+        return Check("policy", State.BAD, str(problem.args[0]), "yumen migrate")
+    finally:
+        reader.dispose()
+    return Check("policy", State.GOOD, f"{policy.version}, by {policy.kind}")
+
+
+def check_alerts(var: Path, now_us: int) -> Check:
+    """Nothing was raised lately."""
+    from gateway.queries.alerts import alerts_since
+    from gateway.queries.reader import DatabaseMissing, ReaderError, open_reader
+
+    try:
+        reader = open_reader(var)
+    except DatabaseMissing:
+        return Check("alerts", State.WARNING, "no database yet", "yumen migrate")
+    try:
+        found = alerts_since(reader, now_us - ALERTS_WITHIN_US)
+    except ReaderError as problem:
+        return Check("alerts", State.BAD, str(problem), "yumen migrate")
+    finally:
+        reader.dispose()
+    if not found:
+        return Check("alerts", State.GOOD, "none within the hour")
+    detail = "; ".join(f"{alert.kind} × {alert.count}" for alert in found)
+    mend = f"Latest: {found[0].detail}. The log and the console's monitoring say more."
+    return Check("alerts", State.WARNING, f"within the hour: {detail}", mend)
 
 
 def check_model(bundle_dir: Path) -> Check:

@@ -1,6 +1,8 @@
 """Change the database from a command: works beside a running gateway, and before the first."""
 
 import asyncio
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from gateway.domain.merchant import Algorithm, MerchantStatus
+from gateway.refusal import Refused
 from gateway.store.merchants import NewKey, NewMerchant, create_merchant, rotate_key
 from gateway.store.migrate import migrate
 from gateway.store.unit_of_work import Writer
@@ -38,6 +41,18 @@ def change(var: Path, job: Callable[[Connection], T]) -> T:
             await writer.close()
 
     return asyncio.run(once())
+
+
+def login_name() -> str:
+    """Return who runs this command, for the audit trail.
+
+    Raises:
+        Refused: if the system doesn't know; the command then wants a name.
+    """
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise Refused("nobody is logged in under this user id; name yourself by --actor") from None
 
 
 def enrol(

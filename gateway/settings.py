@@ -55,8 +55,9 @@ class Settings(BaseSettings):
     )
     risk_fallback: Literal["open", "closed", "rules"] = Field(
         "rules",
-        description="Who decides when risk is late or fails: approve (open), hold for review "
-        "(closed), or rules and lists alone (rules).",
+        description="Who decides when risk is late or fails: rules and lists, and where these "
+        "can't run the policy's static table (rules); let through (open); hold for review "
+        "(closed). Block lists and declines without override hold in any case.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."

@@ -7,7 +7,7 @@ of 12 to 19 digits that pass the card check (Luhn) are masked wherever they stan
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
@@ -112,9 +112,15 @@ class Metrics:
             registry=self.registry,
         )
         self.degraded = Counter(
-            "yumen_decisions_degraded",
-            "Decisions that the full risk path did not make, by reason.",
-            ["reason"],
+            "yumen_risk_degraded",
+            "Risk decisions in which something went wrong, by cause and the step that decided.",
+            ["reason", "step"],
+            registry=self.registry,
+        )
+        self.shadow_faults = Counter(
+            "yumen_risk_shadow_faults",
+            "Shadow answers that are missing, by the part that failed; no decision depends on one.",
+            ["part"],
             registry=self.registry,
         )
         self.assess_seconds = Histogram(
@@ -147,13 +153,16 @@ class Metrics:
         counter.inc()
         self._timed[route].observe(elapsed_s)
 
-    def decided(self, outcome: str, degraded: str, seq: int, elapsed_s: float) -> None:
-        """Count a risk decision, the reason if it is degraded, and the time it took."""
+    def decided(self, outcome: str, seq: int, elapsed_s: float) -> None:
+        """Count a risk decision and the time it took."""
         counter = self._decided.get(outcome)
         if counter is None:
             counter = self._decided[outcome] = self.decisions.labels(outcome)
         counter.inc()
         self.assess_seconds.observe(elapsed_s)
         self.log_seq.set(seq)
-        if degraded:
-            self.degraded.labels(degraded).inc()
+
+    def went_wrong(self, causes: Iterable[str], step: str) -> None:
+        """Count what went wrong in a decision; causes are few and stable words."""
+        for cause in causes:
+            self.degraded.labels(cause, step).inc()

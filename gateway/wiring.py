@@ -6,7 +6,6 @@ first request, and only one process may own that state: a lock on a file says wh
 
 import asyncio
 import fcntl
-import logging
 import os
 import secrets
 import time
@@ -26,6 +25,7 @@ from gateway.http.admin_api import AdminDeps, admin_router
 from gateway.http.app import build_app
 from gateway.http.asgi import App
 from gateway.http.merchant_api import MerchantApi
+from gateway.http.rules_api import RulesDeps, rules_router
 from gateway.payments.context import Context, PaymentConfig
 from gateway.recon import run as recon
 from gateway.recon.bills import BillRefused
@@ -35,23 +35,28 @@ from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
 from gateway.settings import Settings
 from gateway.signing import sign
+from gateway.store.alerts import AlertBook
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
+from gateway.store.policies import seed_database
+from gateway.store.rules import start as start_rules
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
+from gateway.worker.alerts import AlertWriter
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
+from gateway.worker.refresh import Refresher
 from gateway.worker.resolve import Resolver
-from risk import Decision
+from gateway.worker.rules import RuleKeeper
+from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
+from risk.rules.names import number_of
 
-_log = logging.getLogger("yumen.risk")
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
-MODEL_POLL_S = 1.0
 
 
 class AlreadyOwned(Exception):
@@ -94,6 +99,7 @@ class Gateway:
         admin_token: What operators show.
         sandbox: The sandbox this process serves itself, if it does.
         place_feedback: Gives waiting facts their place in the log now (owner only).
+        alerts: Writes the alerts that wait.
     """
 
     settings: Settings
@@ -106,6 +112,7 @@ class Gateway:
     app: App | None = None
     sandbox: Sandbox | None = None
     place_feedback: FeedbackPlacer | None = None
+    alerts: AlertWriter | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -127,6 +134,8 @@ class Gateway:
         if self.sandbox is not None:
             await self.sandbox.stop()
         await self.client.aclose()
+        if self.alerts is not None:
+            await self.alerts.run_once()
         if len(self.context.log):
             self.context.writer.nudge()
         await self.context.writer.close()
@@ -151,14 +160,27 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     settings.var.mkdir(parents=True, exist_ok=True)
     lock = _own(settings.var)
     migrate(settings.database_path)
-    metrics = Metrics()
+    seed_database(settings.database_path, now_us=clock_us())
+    metrics, book = Metrics(), AlertBook()
     risk = _restored_engine(settings)
+    running = start_rules(settings.database_path, clock_us())
+    risk.use_rules(running)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
     context = _context(settings, clock_us, client, risk)
-    context.on_decision = _decision_counter(metrics)
+    context.on_decision = DecisionWatch(metrics, book, clock_us)
+    refresher = Refresher(risk, context.reader, book, clock_us)
+    refresher.take_policy()
+    alerts = AlertWriter(book, context.writer)
     keys = KeyRing(context.reader, Vault(settings.var), clock_us)
     placer = FeedbackPlacer(context)
-    work = {"feedback": placer.run_once, "model": _model_refresher(risk)}
+    rules = RuleKeeper(context, settings.database_path, running)
+    work: dict[str, Callable[[], Awaitable[int]]] = {
+        "feedback": placer.run_once,
+        "model": refresher.models,
+        "policy": refresher.policy,
+        "rules": rules.run_once,
+        "alerts": alerts.run_once,
+    }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
     gateway = Gateway(
@@ -170,6 +192,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         loop=Loop(work, poll_s=settings.worker_poll_s),
         client=client,
         place_feedback=placer,
+        alerts=alerts,
         lock=lock,
     )
     mounts: dict[str, App] = {}
@@ -195,7 +218,16 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         finally:
             await gateway.stop()
 
-    gateway.app = build_app(api, admin_router(admin), lifespan=lifespan, mounts=mounts)
+    rule_desk = RulesDeps(
+        context=context,
+        token=gateway.admin_token,
+        numbers=number_of,
+        refresh=rules.refresh,
+        running=lambda: rules.running,
+    )
+    gateway.app = build_app(
+        api, admin_router(admin), rules_router(rule_desk), lifespan=lifespan, mounts=mounts
+    )
     return gateway
 
 
@@ -307,34 +339,6 @@ def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
     return build_sandbox(
         settings.var, kept_secret(settings.var / "sandbox.secret"), clock_us=clock_us
     )
-
-
-def _model_refresher(risk: RiskEngine) -> Callable[[], Awaitable[int]]:
-    async def refresh() -> int:
-        await asyncio.sleep(MODEL_POLL_S)
-        await asyncio.to_thread(risk.refresh_model)
-        return 0
-
-    return refresh
-
-
-def _decision_counter(metrics: Metrics) -> Callable[[Decision], None]:
-    def count(decision: Decision) -> None:
-        metrics.decided(
-            decision.outcome.value,
-            decision.degraded,
-            decision.event.seq,
-            decision.elapsed_us / 1e6,
-        )
-        if decision.degraded:
-            _log.warning(
-                "risk was degraded for %s: %s; decided by %s",
-                decision.event.trade_no,
-                decision.degraded,
-                decision.fallback or "the full path",
-            )
-
-    return count
 
 
 def _reconciler(

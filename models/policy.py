@@ -5,71 +5,23 @@ honest payment the margin and some of the payer's patience, a review an analyst'
 thresholds are chosen on calibrated probabilities so that the sum over real amounts is least.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from risk.policy import Costs, Thresholds
+from risk.policy import expected_costs as costs_of_outcomes
+
+__all__ = ["Costs", "Thresholds", "choose", "expected_costs"]
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What each outcome costs, in shares of the amount and in fen.
-
-    Attributes:
-        loss_ratio: Part of an approved fraud's amount that is lost.
-        dispute_minor: Handling of one dispute.
-        margin_ratio: Part of an honest amount that a refusal loses.
-        insult_minor: What an honest payer's annoyance at a refusal costs beyond that.
-        challenge_quit_ratio: Honest payers who give up at a challenge.
-        challenge_stop_ratio: Fraud that a challenge stops.
-        review_minor: An analyst's work on one payment.
-        review_quit_ratio: Honest payers who don't wait for a review.
-        review_stop_ratio: Fraud that a review stops.
-    """
-
-    loss_ratio: float = 1.0
-    dispute_minor: float = 8_000.0
-    margin_ratio: float = 0.12
-    insult_minor: float = 6_000.0
-    challenge_quit_ratio: float = 0.06
-    challenge_stop_ratio: float = 0.7
-    review_minor: float = 1_500.0
-    review_quit_ratio: float = 0.25
-    review_stop_ratio: float = 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """Calibrated probabilities from which a payment is challenged, reviewed, declined.
-
-    Two equal ones mean that the milder outcome is never the cheapest.
-    """
-
-    challenge_at: float
-    review_at: float
-    decline_at: float
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.challenge_at <= self.review_at <= self.decline_at <= 1.0:
-            raise ValueError(f"thresholds must rise within 0..1, were {self}")
-
-
 def expected_costs(probability: Floats, amount_minor: Floats, costs: Costs) -> Floats:
-    """Expected cost in fen of approve, challenge, review and decline; shape (4, n)."""
-    loss = probability * (amount_minor * costs.loss_ratio + costs.dispute_minor)
-    refusal = (1.0 - probability) * (amount_minor * costs.margin_ratio + costs.insult_minor)
-    return np.stack(
-        [
-            loss,
-            loss * (1.0 - costs.challenge_stop_ratio) + refusal * costs.challenge_quit_ratio,
-            loss * (1.0 - costs.review_stop_ratio)
-            + refusal * costs.review_quit_ratio
-            + costs.review_minor,
-            refusal,
-        ]
-    )
+    """Expected cost of approve, challenge, review and decline, minor units; shape (4, n).
+
+    The engine's own formula, so that what was weighed in training is what decides.
+    """
+    return np.stack(costs_of_outcomes(probability, amount_minor, costs.ratios()))
 
 
 def choose(probability: Floats, amount_minor: Floats, costs: Costs | None = None) -> Thresholds:

@@ -21,11 +21,20 @@ from typing import Any, Final
 from models.policy import Thresholds
 from models.train import Calibration, TrainedModel
 from risk.features.catalogue import FEATURE_HASH
-from risk.scorer import BundleMeta, load_bundle, publish, write_bundle
+from risk.scorer import (
+    BundleMeta,
+    challenge,
+    challenger_version,
+    load_bundle,
+    publish,
+    unchallenge,
+    write_bundle,
+)
 
 EXPERIMENT: Final = "risk"
 MODEL_NAME: Final = "yumen-risk"
 CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 ROC_AUC_MIN: Final = 0.55  # Below this a model is no better than guessing.
 VERSIONS_MAX: Final = 1_000
 
@@ -108,19 +117,47 @@ class Registry:
             BundleRefused: the risk engine can't load it.
         """
         with _quiet():
-            client = self._client()
-            number, run_id = self._find(version)
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(client.download_artifacts(run_id, "model", folder))
-                model_text = (place / "model.txt").read_text(encoding="utf-8")
-                terms = json.loads((place / "terms.json").read_text(encoding="utf-8"))
-            meta = _meta(version, model_text, terms)
-            _refuse_unfit(meta)
-            written = write_bundle(self.bundle_dir, meta, model_text)
-            load_bundle(self.bundle_dir, version)
-            client.set_registered_model_alias(MODEL_NAME, CHAMPION, number)
+            number, written = self._written(version)
+            self._client().set_registered_model_alias(MODEL_NAME, CHAMPION, number)
             publish(self.bundle_dir, version)
+        if challenger_version(self.bundle_dir) == version:
+            self.unchallenge()
         return written
+
+    def challenge(self, version: str) -> Path:
+        """Let a registered model score beside the champion; it decides nothing.
+
+        Returns:
+            The folder of its bundle.
+
+        Raises:
+            UnknownVersion, NotPromotable, BundleRefused: as `promote`.
+        """
+        with _quiet():
+            number, written = self._written(version)
+            self._client().set_registered_model_alias(MODEL_NAME, CHALLENGER, number)
+            challenge(self.bundle_dir, version)
+        return written
+
+    def unchallenge(self) -> None:
+        """Let nobody score beside the champion."""
+        with _quiet():
+            unchallenge(self.bundle_dir)
+            if CHALLENGER in self._aliases():
+                self._client().delete_registered_model_alias(MODEL_NAME, CHALLENGER)
+
+    def _written(self, version: str) -> tuple[str, Path]:
+        """Write the bundle of a registered model that may decide; return its number and folder."""
+        number, run_id = self._find(version)
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(self._client().download_artifacts(run_id, "model", folder))
+            model_text = (place / "model.txt").read_text(encoding="utf-8")
+            terms = json.loads((place / "terms.json").read_text(encoding="utf-8"))
+        meta = _meta(version, model_text, terms)
+        _refuse_unfit(meta)
+        written = write_bundle(self.bundle_dir, meta, model_text)
+        load_bundle(self.bundle_dir, version)
+        return number, written
 
     def champion(self) -> str | None:
         """Version of the model that decides, or None while there is none."""

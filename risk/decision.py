@@ -77,6 +77,29 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """What others would have said, recorded beside the answer and without a part in it.
+
+    Attributes:
+        rules: Names of the shadow rules that fired.
+        model_version: The challenger, or empty if none answered.
+        score: Its calibrated probability of fraud.
+        score_raw: Its own output before calibration.
+        outcome: The whole decision it would have led to, or empty.
+        fault: Empty, or why a part of this is missing (``rules:…``, ``model:…``, ``deadline``).
+        elapsed_us: Time this took, after the answer was settled.
+    """
+
+    rules: tuple[str, ...] = ()
+    model_version: str = ""
+    score: float = 0.0
+    score_raw: float = 0.0
+    outcome: str = ""
+    fault: str = ""
+    elapsed_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The engine's answer; stored whole, so that it can be recomputed and compared.
 
@@ -92,13 +115,22 @@ class Decision:
         feature_hash: Hash of the feature catalogue.
         model_version: Bundle that scored, or ``none``.
         rule_version: Rule set that ran.
-        policy_version: Thresholds that decided.
+        list_version: Lists that the rules looked into, or ``none``.
+        geo_version: Table that told where an address is, or ``none``.
+        policy_version: Policy that decided (`risk.policy`).
+        category: The merchant's trade in that policy; empty where the policy was not asked.
+        costs: Expected cost of approve, challenge, review and decline in minor units of the
+            policy's currency; empty where costs did not decide.
+        step: Which step of the ladder decided (`risk.verdict.Step`).
         engine_version: Code that computed the features.
         key_seqs: int64 little-endian, the sequence number read for each of
             `risk.features.event.KEYS` (0 = none); ten of them before revision 2 of the vector.
-        degraded: Empty, or why the full path did not decide (``deadline``, ``fault``, …).
-        fallback: Empty, or the policy that decided instead (``open``, ``closed``, ``rules``).
-        elapsed_us: Time the assessment took.
+        degraded: Empty, or what went wrong: ``deadline`` and ``fault:…`` (a lower step decided),
+            ``late`` (the full path decided, but overran), ``context:…`` (fields that can't be
+            used are missing), ``reasons:…`` (shares could not be computed).
+        fallback: Empty, or what is configured for such a case (``open``, ``closed``, ``rules``).
+        elapsed_us: Time until the answer was settled.
+        shadow: What others would have said; None if nobody was asked.
         event: The log row to commit with the order.
     """
 
@@ -113,10 +145,42 @@ class Decision:
     feature_hash: str
     model_version: str
     rule_version: str
+    list_version: str
+    geo_version: str
     policy_version: str
+    category: str
+    costs: tuple[float, ...]
+    step: str
     engine_version: str
     key_seqs: bytes
     degraded: str
     fallback: str
     elapsed_us: int
+    shadow: Shadow | None
     event: LogEvent
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether a step below the full path decided."""
+        return bool(self.fallback)
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """What went wrong, as few stable words: no field's and no exception's name."""
+        return causes_of(self.degraded)
+
+
+def causes_of(degraded: str) -> tuple[str, ...]:
+    """Return the causes that a decision's `degraded` names, for metrics and for merchants.
+
+    Examples:
+        >>> causes_of("fault:model:ValueError;context:form_ms,user")
+        ('fault:model', 'context')
+        >>> causes_of("")
+        ()
+    """
+    found = []
+    for part in filter(None, degraded.split(";")):
+        kind, _, rest = part.partition(":")
+        found.append(f"fault:{rest.partition(':')[0]}" if kind == "fault" else kind)
+    return tuple(dict.fromkeys(found))

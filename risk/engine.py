@@ -4,20 +4,23 @@ The engine owns the state and the numbering of the log. Every event it takes is 
 state and given back as a log row to commit, whatever becomes of the decision; so the log replayed
 through the same kernel gives the same features, bit for bit.
 
-One thread at a time assesses; `refresh_model` may run in another and swaps one reference.
+One thread at a time assesses (`risk.course` holds the stages); models, rules and policy may be
+changed from another: each swaps one reference, under a lock that no assessment takes.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
-from risk import policy, reasons
 from risk.compiled import ENGINE_VERSION
-from risk.decision import Decision, EventKind, Feedback, LogEvent, Reason, RiskOutcome
+from risk.course import Course, Kit
+from risk.decision import Decision, EventKind, Feedback, LogEvent
+from risk.default_policy import DEFAULT_POLICY
 from risk.evidence import missing_families
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
 from risk.features.event import (
@@ -27,17 +30,27 @@ from risk.features.event import (
     stack,
     write_attempt,
 )
-from risk.policy import Fallback, Verdict
-from risk.rules.source import Rule, RuleSet, default_rules
-from risk.scorer import Bundle, champion_version, load_champion
+from risk.policy import Policy
+from risk.rules.shipped import default_rules
+from risk.rules.source import RuleSet
+from risk.scorer import Bundle, challenger_version, champion_version, load_bundle
 from risk.state import snapshot
 from risk.state.store import MemoryStateStore
+from risk.tariff import Tariff
 from risk.transaction import Transaction
+from risk.verdict import Fallback
 
 NO_MODEL: Final = "none"
+NO_TABLE: Final = "none"
 RESTORE_BATCH: Final = 4_096
-# What a fault in one stage may be: anything but a signal to stop the process.
-_FAULTS: Final = (Exception,)
+
+
+class Versioned(Protocol):
+    """A table that says which one it is."""
+
+    @property
+    def version(self) -> str:
+        """Its name, for the decisions that used it."""
 
 
 class LogGap(ValueError):
@@ -47,20 +60,6 @@ class LogGap(ValueError):
         super().__init__(f"the log goes on with event {found}, expected {expected}")
         self.expected = expected
         self.found = found
-
-
-class _Course:
-    """One assessment under way: what is known so far, and what went wrong."""
-
-    __slots__ = ("degraded", "hits", "probability", "raw", "scored", "started_ns")
-
-    def __init__(self, started_ns: int) -> None:
-        self.started_ns = started_ns
-        self.degraded = ""
-        self.hits: tuple[Rule, ...] | None = None
-        self.probability = 0.0
-        self.raw = 0.0
-        self.scored = False
 
 
 class Engine:
@@ -83,15 +82,20 @@ class Engine:
         deadline_us: int = 10_000,
         fallback: Fallback = "rules",
         rules: RuleSet | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        geo: Versioned | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Build an engine with an empty state and load the champion, if there is one.
 
         Args:
             bundle_dir: Where models are published; None scores nothing, rules decide.
-            deadline_us: Budget of one assessment; after it the fallback decides.
-            fallback: ``open`` approves, ``closed`` reviews, ``rules`` lets the rules decide.
+            deadline_us: Budget of one assessment; after it a lower step of the ladder decides.
+            fallback: Which: ``rules`` (rules and lists, then the policy's static table),
+                ``open`` (let through) or ``closed`` (hold for review); `risk.verdict`.
             rules: Rule set; the default one if None.
+            policy: What outcomes cost.
+            geo: The table that tells where an address is.
             clock_ns: A monotonic clock, for the deadline only.
 
         Raises:
@@ -102,11 +106,13 @@ class Engine:
         self._deadline_ns = deadline_us * 1_000
         self._fallback: Fallback = fallback
         self._clock_ns = clock_ns
-        self._rules = rules or default_rules()
+        self._kit = Kit(rules=rules or default_rules(), tariff=Tariff(policy))
+        self._swap = threading.Lock()
+        self._challenger_seen: str | None = None
+        self._geo = geo
         self._lock = threading.RLock()
         self._event = np.zeros(EVENT_WIDTH, dtype=np.int64)
         self._event_bytes = self._event.data.cast("B")
-        self._bundle: Bundle | None = None
         self._reset(MemoryStateStore())
         self._warm()
         self.refresh_model()
@@ -131,13 +137,22 @@ class Engine:
     @property
     def model_version(self) -> str:
         """Version of the model in use, ``none`` without one."""
-        bundle = self._bundle
-        return bundle.meta.version if bundle else NO_MODEL
+        return _version(self._kit.bundle)
+
+    @property
+    def challenger_version(self) -> str:
+        """Version of the model that scores beside it, ``none`` without one."""
+        return _version(self._kit.challenger)
 
     @property
     def rule_version(self) -> str:
         """Version of the rule set in use."""
-        return self._rules.version
+        return self._kit.rules.version
+
+    @property
+    def policy_version(self) -> str:
+        """Version of the policy in use."""
+        return self._kit.tariff.version
 
     @property
     def entity_count(self) -> int:
@@ -160,114 +175,62 @@ class Engine:
             The decision with the log row to commit; `degraded` says if anything went wrong.
         """
         with self._lock:
-            bundle = self._bundle
-            course = _Course(self._clock_ns())
+            kit, store = self._kit, self._store
+            course = Course(
+                kit,
+                clock_ns=self._clock_ns,
+                deadline_ns=self._deadline_ns,
+                fallback=self._fallback,
+            )
             values, broken = write_attempt(transaction, now_us, self._next_seq, self._event_bytes)
             if broken:
-                course.degraded = f"context:{','.join(broken)}"
+                course.note(f"context:{','.join(broken)}")
             self._next_seq += 1
-            self._read_state(course)
-            # Rules run even past the deadline: they take microseconds, and a block must hold.
-            self._run_rules(values, course)
-            self._run_model(bundle, course)
-            verdict = self._judge(bundle, course)
-            return self._decision(transaction, values, bundle, course, verdict)
-
-    def _read_state(self, course: _Course) -> None:
-        try:
-            self._store.step(self._event)
-        except _FAULTS as error:
-            self._store.forget_answer()
-            course.degraded = f"fault:features:{type(error).__name__}"
-            return
-        self._check_deadline(course)
-
-    def _check_deadline(self, course: _Course) -> None:
-        if self._clock_ns() - course.started_ns > self._deadline_ns:
-            course.degraded = "deadline"
-
-    def _run_rules(self, values: list[int], course: _Course) -> None:
-        if course.degraded.startswith("fault"):
-            return
-        try:
-            course.hits = self._rules.hits(self._vector, values)
-        except _FAULTS as error:
-            course.degraded = f"fault:rules:{type(error).__name__}"
-
-    def _run_model(self, bundle: Bundle | None, course: _Course) -> None:
-        if bundle is None or course.hits is None or self._fell_back(course):
-            return
-        try:
-            course.probability, course.raw = bundle.score(self._store.features)
-            course.scored = True
-        except _FAULTS as error:
-            course.degraded = f"fault:model:{type(error).__name__}"
-            return
-        self._check_deadline(course)
-
-    def _judge(self, bundle: Bundle | None, course: _Course) -> Verdict:
-        if self._fell_back(course):
-            return policy.without_score(self._fallback, course.hits)
-        hits = course.hits or ()
-        if bundle is None:
-            return policy.decide(hits, RiskOutcome.APPROVE)
-        return policy.decide(hits, policy.by_score(bundle.meta, course.probability))
-
-    def _fell_back(self, course: _Course) -> bool:
-        return bool(course.degraded) and not course.degraded.startswith("context")
+            course.read_state(store, self._event)
+            course.run_rules(self._vector, values)
+            course.run_model(store.features)
+            course.judge(values)
+            return self._decision(transaction, values, kit, course)
 
     def _decision(
-        self,
-        transaction: Transaction,
-        values: list[int],
-        bundle: Bundle | None,
-        course: _Course,
-        verdict: Verdict,
+        self, transaction: Transaction, values: list[int], kit: Kit, course: Course
     ) -> Decision:
         store = self._store
-        fell_back = self._fell_back(course)
-        payload = self._event_bytes.tobytes()
+        reasons = course.explain(store.features)
+        elapsed_us = course.settle_us()
+        shadow = course.shadow(store.features, self._vector, values, elapsed_us)
         return Decision(
-            outcome=verdict.outcome,
+            outcome=course.verdict.outcome,
             score=course.probability,
             score_raw=course.raw,
-            reasons=self._reasons(bundle, course, verdict),
+            reasons=reasons,
             rule_hits=tuple([rule.name for rule in course.hits]) if course.hits else (),
             features=store.features.tobytes(),
             presence=store.presence.tobytes(),
             missing=missing_families(values),
             feature_hash=FEATURE_HASH,
-            model_version=bundle.meta.version if bundle else NO_MODEL,
-            rule_version=self._rules.version,
-            policy_version=bundle.policy_version if bundle else policy.RULES_ONLY,
+            model_version=_version(kit.bundle),
+            rule_version=kit.rules.version,
+            list_version=kit.rules.list_version,
+            geo_version=self._geo.version if self._geo else NO_TABLE,
+            policy_version=kit.tariff.version,
+            category=course.category,
+            costs=course.costs,
+            step=course.step.value,
             engine_version=ENGINE_VERSION,
             key_seqs=store.key_seqs.tobytes(),
             degraded=course.degraded,
-            fallback=self._fallback if fell_back else "",
-            elapsed_us=(self._clock_ns() - course.started_ns) // 1_000,
+            fallback=self._fallback if course.fell_back else "",
+            elapsed_us=elapsed_us,
+            shadow=shadow,
             event=LogEvent(
                 seq=values[0],
                 kind=EventKind.ATTEMPT,
                 at_us=values[2],
                 trade_no=transaction.event_id,
-                payload=payload,
+                payload=self._event_bytes.tobytes(),
             ),
         )
-
-    def _reasons(
-        self, bundle: Bundle | None, course: _Course, verdict: Verdict
-    ) -> tuple[Reason, ...]:
-        fell_back = self._fell_back(course)
-        if verdict.outcome is RiskOutcome.APPROVE:
-            return (reasons.reason("SYSTEM_DEGRADED"),) if fell_back else ()
-        shares: list[float] | None = None
-        if bundle is not None and course.scored and not fell_back:
-            try:
-                shares = bundle.contributions(self._store.features).tolist()
-            except _FAULTS as error:
-                course.degraded = f"context:reasons:{type(error).__name__}"
-        codes = [rule.reason for rule in verdict.rules]
-        return reasons.ranked(codes, shares, degraded=fell_back)
 
     def record(
         self,
@@ -367,6 +330,17 @@ class Engine:
             self._next_seq = seq + 1
         return seq
 
+    def use_rules(self, rules: RuleSet) -> None:
+        """Run these rules from the next payment on."""
+        with self._swap:
+            self._kit = replace(self._kit, rules=rules)
+
+    def use_policy(self, policy: Policy) -> None:
+        """Decide by this policy from the next payment on."""
+        tariff = Tariff(policy)
+        with self._swap:
+            self._kit = replace(self._kit, tariff=tariff)
+
     def refresh_model(self) -> bool:
         """Load the champion if it changed, and swap it in; True if it was swapped.
 
@@ -374,15 +348,47 @@ class Engine:
             BundleRefused: the new one is not for this engine; the old one stays in use.
             TreesUnavailable: LightGBM's library can't be loaded; the old one stays in use.
         """
-        if self._bundle_dir is None or champion_version(self._bundle_dir) in {
-            None,
-            self.model_version,
-        }:
+        wanted = champion_version(self._bundle_dir) if self._bundle_dir else None
+        if self._bundle_dir is None or wanted in {None, self.model_version}:
             return False
-        bundle = load_champion(self._bundle_dir)
-        if bundle is None:
-            return False
-        bundle.score(np.zeros(len(FEATURE_NAMES)))
-        bundle.contributions(np.zeros(len(FEATURE_NAMES)))
-        self._bundle = bundle
+        bundle = load_bundle(self._bundle_dir, str(wanted))
+        explain_ns = self._try_out(bundle)
+        with self._swap:
+            self._kit = replace(self._kit, bundle=bundle, explain_ns=explain_ns)
         return True
+
+    def refresh_challenger(self) -> bool:
+        """Load the challenger if another one is named, or drop it; True if anything changed.
+
+        Raises:
+            BundleRefused: the new one is not for this engine; nobody challenges then. It is not
+                tried again until another is named.
+            TreesUnavailable: LightGBM's library can't be loaded; likewise.
+        """
+        wanted = challenger_version(self._bundle_dir) if self._bundle_dir else None
+        if self._bundle_dir is None or wanted == self._challenger_seen:
+            return False
+        self._challenger_seen = wanted
+        self._challenge(None)
+        if wanted is not None:
+            bundle = load_bundle(self._bundle_dir, wanted)
+            self._try_out(bundle)
+            self._challenge(bundle)
+        return True
+
+    def _challenge(self, bundle: Bundle | None) -> None:
+        with self._swap:
+            self._kit = replace(self._kit, challenger=bundle)
+
+    def _try_out(self, bundle: Bundle) -> int:
+        """Use a model once before it may decide; return how long its reasons take, ns."""
+        probe = np.zeros(len(FEATURE_NAMES))
+        bundle.score(probe)
+        bundle.contributions(probe)
+        started_ns = self._clock_ns()
+        bundle.contributions(probe)
+        return self._clock_ns() - started_ns
+
+
+def _version(bundle: Bundle | None) -> str:
+    return bundle.meta.version if bundle else NO_MODEL

@@ -7,11 +7,15 @@ leads to one code; rules name theirs directly.
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from risk.decision import Reason
 from risk.features.catalogue import FEATURE_NAMES, FEATURES
 from risk.features.definition import Family
 
 Language = Literal["en", "zh"]
+Floats = npt.NDArray[np.float64]
 SYSTEM: Final = "system"
 TOP_COUNT: Final = 5
 
@@ -66,6 +70,8 @@ CODES: Final[dict[str, Code]] = {
     "MERCHANT_KNOWN_FRAUD": Code("merchant", "Merchant with known fraud", "商户存在已知欺诈"),
     "PAYEE_ACTIVITY": Code("merchant", "Unusual activity of the payee", "收款人交易活动异常"),
     "PAYEE_KNOWN_FRAUD": Code("merchant", "Payee with known fraud", "收款人存在已知欺诈"),
+    "BLOCK_LIST": Code(SYSTEM, "On a block list", "命中黑名单"),
+    "ALLOW_LIST": Code(SYSTEM, "On an allow list", "命中白名单"),
     "RISK_SCORE": Code(SYSTEM, "Overall risk score", "综合风险评分偏高"),
     "SYSTEM_DEGRADED": Code(SYSTEM, "Decided by the fallback policy", "由降级策略决定"),
 }
@@ -170,6 +176,14 @@ FEATURE_CODES: Final = tuple(code_of_feature(name) for name in FEATURE_NAMES)
 FAMILIES: Final[tuple[Family, ...]] = tuple(feature.family for feature in FEATURES)
 
 
+def features_by_code() -> dict[str, tuple[str, ...]]:
+    """Return which features lead to each code, in catalogue order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, code in zip(FEATURE_NAMES, FEATURE_CODES, strict=True):
+        found[code] = (*found.get(code, ()), name)
+    return found
+
+
 def text(code: str, language: Language = "en") -> str:
     """Return what a code says; an unknown one says itself.
 
@@ -188,25 +202,30 @@ def reason(code: str, contribution: float = 0.0) -> Reason:
     return Reason(code=code, family=CODES[code].family, contribution=contribution)
 
 
+_ORDER: Final = tuple(dict.fromkeys(FEATURE_CODES))
+_PLACE_OF_CODE: Final = np.array([_ORDER.index(code) for code in FEATURE_CODES], dtype=np.int64)
+
+
 def ranked(
-    rule_codes: list[str], contributions: list[float] | None, *, degraded: bool
+    rule_codes: list[str], contributions: Floats | None, *, degraded: bool
 ) -> tuple[Reason, ...]:
     """Return at most five reasons: fallback, rules, then what pushed the score up most.
 
     Args:
         rule_codes: Codes of the rules that asked for what happened, in their order.
         contributions: Each feature's share in the log-odds, catalogue order, if a model answered.
-        degraded: Whether the fallback policy decided.
+        degraded: Whether a step below the full path decided.
     """
     found: dict[str, float] = {"SYSTEM_DEGRADED": 0.0} if degraded else {}
     for code in rule_codes:
         found.setdefault(code, 0.0)
-    pushed: dict[str, float] = {}
-    for code, part in zip(FEATURE_CODES, contributions or (), strict=False):
-        if part > 0.0:
-            pushed[code] = pushed.get(code, 0.0) + part
-    for code in sorted(pushed, key=lambda one: -pushed[one]):
-        found[code] = pushed[code]
+    if contributions is not None:
+        # Summed in the order of the features, so that replay gives the same bits.
+        pushed = np.bincount(_PLACE_OF_CODE, np.maximum(contributions, 0.0), len(_ORDER))
+        for place in np.argsort(-pushed, kind="stable")[:TOP_COUNT].tolist():
+            part = float(pushed[place])
+            if part > 0.0:
+                found[_ORDER[place]] = part
     if not found:
         found["RISK_SCORE"] = 0.0
     return tuple(reason(code, part) for code, part in list(found.items())[:TOP_COUNT])

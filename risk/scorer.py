@@ -2,7 +2,8 @@
 
 ``<dir>/<version>/model.txt`` holds the trees, ``bundle.json`` beside it everything else;
 ``<dir>/champion.json`` names the version in use and changes by atomic rename, so a reader sees
-the old one or the new one and never half of either.
+the old one or the new one and never half of either. ``challenger.json`` names, in the same way,
+a version that scores beside the champion and decides nothing.
 """
 
 import hashlib
@@ -18,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
+from risk.policy import Thresholds
 from risk.shapley import Explainer
 from risk.trees import Trees, TreesRefused
 
 MODEL_FILE: Final = "model.txt"
 META_FILE: Final = "bundle.json"
 CHAMPION_FILE: Final = "champion.json"
+CHALLENGER_FILE: Final = "challenger.json"
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -78,8 +81,11 @@ class Bundle:
             TreesUnavailable: LightGBM itself can't be loaded.
         """
         self.meta = meta
-        levels = (meta.challenge_at, meta.review_at, meta.decline_at)
-        self.policy_version = f"policy-1:{'/'.join(f'{level:.6g}' for level in levels)}"
+        self.thresholds = Thresholds(
+            challenge_at=meta.challenge_at,
+            review_at=meta.review_at,
+            decline_at=meta.decline_at,
+        )
         try:
             self.trees = Trees(model_text)
         except TreesRefused as error:
@@ -156,20 +162,48 @@ def publish(bundle_dir: Path, version: str) -> None:
     _replace(bundle_dir / CHAMPION_FILE, json.dumps({"version": version}).encode())
 
 
+def challenge(bundle_dir: Path, version: str) -> None:
+    """Let `version` score beside the champion, by atomic rename.
+
+    Raises:
+        BundleRefused: it can't be loaded by this engine.
+    """
+    load_bundle(bundle_dir, version)
+    _replace(bundle_dir / CHALLENGER_FILE, json.dumps({"version": version}).encode())
+
+
+def unchallenge(bundle_dir: Path) -> None:
+    """Let nobody score beside the champion."""
+    (bundle_dir / CHALLENGER_FILE).unlink(missing_ok=True)
+
+
 def champion_version(bundle_dir: Path) -> str | None:
     """Return the version in use, or None if none was ever published.
 
     Raises:
         BundleRefused: the pointer is damaged.
     """
+    return _pointed(bundle_dir / CHAMPION_FILE)
+
+
+def challenger_version(bundle_dir: Path) -> str | None:
+    """Return the version that scores beside the champion, or None.
+
+    Raises:
+        BundleRefused: the pointer is damaged.
+    """
+    return _pointed(bundle_dir / CHALLENGER_FILE)
+
+
+def _pointed(path: Path) -> str | None:
     try:
-        data = (bundle_dir / CHAMPION_FILE).read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
         version = json.loads(data)["version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleRefused("?", f"{CHAMPION_FILE} is damaged") from error
+        raise BundleRefused("?", f"{path.name} is damaged") from error
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise BundleRefused(str(version), "not a version")
     return version

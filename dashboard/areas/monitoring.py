@@ -9,6 +9,7 @@ from dashboard.parts.console import Console
 from dashboard.parts.money import duration, micros, money, percent, short_money
 from dashboard.parts.text import Words
 from dashboard.parts.why import reason_text
+from gateway.queries.alerts import AlertRow, alerts_since
 from gateway.queries.decisions import DecisionRow, latest_decisions
 from gateway.queries.live import LiveWindow
 from gateway.queries.reader import ReaderError
@@ -19,6 +20,7 @@ WINDOWS_MINUTES = ("15", "60", "360")
 REFRESH_S = 2
 LATEST_COUNT = 40
 IDLE_AFTER_S = 30
+ALERTS_WITHIN_US = 3_600_000_000
 # Colours of the score chart, not thresholds: those belong to the model.
 LOW_BINS, MIDDLE_BINS = SCORE_BIN_COUNT // 5, SCORE_BIN_COUNT * 3 // 5
 _LAST_GOOD = "monitoring.last"
@@ -57,20 +59,22 @@ def _live(console: Console, minutes: int) -> None:
             limit=LATEST_COUNT,
             outcome=address.read("outcome", OUTCOMES, "") or None,
         )
+        alerts = alerts_since(console.reader(), now_us - ALERTS_WITHIN_US)
     except ReaderError as error:
         notice.unreadable(console, error)
         kept = st.session_state.get(_LAST_GOOD)
         if kept is None:
             return
-        window, latest = kept
+        window, latest, alerts = kept
         age = duration((now_us - window.read_at_us) / 1e6)
         st.warning(console.words("error.stale", age=age), icon=":material/history:")
     else:
-        st.session_state[_LAST_GOOD] = (window, latest)
+        st.session_state[_LAST_GOOD] = (window, latest, alerts)
     if window.last_at_us is None:
         notice.empty(console.words("live.none"), console.words("live.none.how"))
         return
     _state_line(console, window, latest)
+    _alerts(console, alerts)
     _headlines(console, window)
     _charts(console, window)
     _latest(console, latest)
@@ -107,6 +111,25 @@ def _state_line(console: Console, window: LiveWindow, latest: Sequence[DecisionR
         )
     if not window.is_live:
         st.info(words("live.past", at=console.date_text(window.until_us)))
+
+
+def _alerts(console: Console, alerts: Sequence[AlertRow]) -> None:
+    if not alerts:
+        return
+    words = console.words
+    worst = any(alert.severity == "ERROR" for alert in alerts)
+    title = words("alerts", n=sum(alert.count for alert in alerts))
+    with st.expander(title, expanded=worst, icon=":material/notification_important:"):
+        for alert in alerts:
+            line = words(
+                "alerts.line",
+                kind=alert.kind,
+                n=alert.count,
+                at=console.clock_text(alert.last_at_us),
+                detail=alert.detail,
+            )
+            show = st.error if alert.severity == "ERROR" else st.warning
+            show(line, icon=":material/warning:")
 
 
 def _headlines(console: Console, window: LiveWindow) -> None:

@@ -91,6 +91,11 @@ TEXT: Mapping[str, tuple[str, str]] = {
     ),
     "model": ("模型 {version}", "Model {version}"),
     "model.none": ("仅规则 (无模型)", "Rules only (no model)"),
+    "alerts": ("近一小时告警 {n} 次", "{n} alerts within the hour"),
+    "alerts.line": (
+        "**{kind}** × {n}, 最近 {at}: {detail}",
+        "**{kind}** × {n}, last at {at}: {detail}",
+    ),
     "degraded": ("降级 {n}", "Degraded {n}"),
     "degraded.help": (
         "时间窗内风控未按完整路径决策的次数; 每次都按配置的策略处理并留痕。",

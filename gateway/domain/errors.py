@@ -5,6 +5,7 @@
   x BadSignature         1002  401
   x OrderNotFound        1003  404
   x IllegalTransition    1004  409
+  x IllegalRuleMove      1004  409
   x InsufficientBalance  1005  402
   x Busy                 1006  503
   x RiskDeclined         1007  403
@@ -112,6 +113,20 @@ class IllegalTransition(GatewayError):
         self.target = target
 
 
+class IllegalRuleMove(IllegalTransition):
+    """A rule can't go where it was sent: it only moves towards retirement, and stays there."""
+
+    title_en = "The rule can't move there"
+    title_zh = "规则状态不允许此操作"
+    remedy_en = "Add a new version of the rule; a draft may be tried in shadow or go live."
+    remedy_zh = "请新增规则版本; 草稿可先影子运行或直接上线"
+
+    def __init__(self, label: str, state: str, target: str) -> None:
+        GatewayError.__init__(self, f"{label} is {state} and cannot become {target}")
+        self.status = state
+        self.target = target
+
+
 class InsufficientBalance(GatewayError):
     """What is asked for is more than what is there, such as a refund beyond what was paid."""
 
@@ -213,6 +228,7 @@ ALL_ERRORS: tuple[type[GatewayError], ...] = (
     BadSignature,
     OrderNotFound,
     IllegalTransition,
+    IllegalRuleMove,
     InsufficientBalance,
     Busy,
     RiskDeclined,

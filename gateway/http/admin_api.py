@@ -53,11 +53,13 @@ class AdminDeps:
     reconcile: Callable[[str, str], Awaitable[Mapping[str, object]]]
 
 
-class _Body(BaseModel):
+class OperatorBody(BaseModel):
+    """What operators send: nothing that is not named."""
+
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
-class ReviewBody(_Body):
+class ReviewBody(OperatorBody):
     """A decision about a held order or a waiting merchant."""
 
     verdict: Literal["approve", "reject"] = Field(description="What is decided. / 审核结论")
@@ -67,7 +69,7 @@ class ReviewBody(_Body):
     version: int = Field(ge=1, strict=True, description="The version decided on. / 版本号")
 
 
-class LabelBody(_Body):
+class LabelBody(OperatorBody):
     """Whether a payment was fraud."""
 
     trade_no: str = Field(min_length=1, max_length=64, description="The payment. / 平台交易号")
@@ -83,7 +85,7 @@ class LabelBody(_Body):
     )
 
 
-class ReconBody(_Body):
+class ReconBody(OperatorBody):
     """Which bill to compare."""
 
     channel: str = Field(min_length=1, max_length=32, description="Payment system. / 渠道")
@@ -161,30 +163,39 @@ def read_actor(header: str | None) -> str:
     return name
 
 
+def acting(
+    x_actor: Annotated[str, Header(description="Who acts, percent-encoded. / 操作人")] = "",
+) -> str:
+    """Say who acts, as a dependency of a route."""
+    return read_actor(x_actor)
+
+
+def operators_router(token: str, prefix: str = "/admin") -> APIRouter:
+    """Make a router that lets nobody in without the token, and nothing large.
+
+    Raises:
+        ValueError: if the token is empty: it would let everybody in.
+    """
+    if not token:
+        raise ValueError("the admin token is empty")
+    return APIRouter(
+        prefix=prefix,
+        tags=["admin"],
+        route_class=_route_class(f"Bearer {token}".encode()),
+        # Checked by the route class before this; here for the OpenAPI document alone.
+        dependencies=[Depends(HTTPBearer(auto_error=False))],
+    )
+
+
 def admin_router(deps: AdminDeps) -> APIRouter:
     """Make the routes under ``/admin``.
 
     Raises:
         ValueError: if the token is empty: it would let everybody in.
     """
-    if not deps.token:
-        raise ValueError("the admin token is empty")
     context = deps.context
-    expected = f"Bearer {deps.token}".encode()
-
-    def acting(
-        x_actor: Annotated[str, Header(description="Who acts, percent-encoded. / 操作人")] = "",
-    ) -> str:
-        return read_actor(x_actor)
-
     actor_header = Depends(acting)
-    router = APIRouter(
-        prefix="/admin",
-        tags=["admin"],
-        route_class=_route_class(expected),
-        # Checked by the route class before this; here for the OpenAPI document alone.
-        dependencies=[Depends(HTTPBearer(auto_error=False))],
-    )
+    router = operators_router(deps.token)
 
     @router.get("/health")
     async def health() -> dict[str, object]:

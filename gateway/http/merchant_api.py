@@ -196,6 +196,7 @@ class MerchantApi:
             "currency": order.currency,
             "risk_outcome": order.risk_outcome,
             "risk_reasons": self._reasons(order),
+            "degraded": order.risk_degraded,
             # The order's own time, so that a repeat gets the first answer to the last byte.
             "timestamp": order.created_at_us // 1000,
         }

@@ -132,6 +132,11 @@ CREATE_ANSWER = (
     Field("currency", "币种", "ISO 4217 code"),
     Field("risk_outcome", "风控结论", "Outcome of risk control", _RISK_WORDS),
     Field("risk_reasons", "风控原因码, 逗号分隔", "Reason codes, comma separated; may be empty"),
+    Field(
+        "degraded",
+        "风控降级: 决策层级:原因, 正常为空",
+        "Step that decided and why, where the full risk path did not; else empty",
+    ),
     *_TAIL,
 )
 _STATUS_WORDS: Schema = {"type": "string", "enum": ["WAIT_PAY", "SUCCESS", "CLOSED", "REFUND"]}

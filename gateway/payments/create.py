@@ -8,6 +8,7 @@ happens after the commit, so a crash leaves an order the worker can find.
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 from gateway.domain.errors import Busy, OrderConflict
@@ -18,6 +19,7 @@ from gateway.payments.context import Context
 from gateway.payments.open import open_at_channel, pay_request
 from gateway.store.orders import Order, find_by_number, insert_created
 from risk import Decision, RiskOutcome, Transaction
+from risk.decision import Shadow
 
 
 async def create(context: Context, command: CreateCommand) -> Order:
@@ -150,7 +152,19 @@ def _new_order(
         paid_at_us=0,
         closed_at_us=closed_at_us,
         version=1,
+        risk_degraded=how_degraded(decision),
     )
+
+
+def how_degraded(decision: Decision) -> str:
+    """Say which step decided and why, as the merchant reads it; '' if nothing went wrong.
+
+    It names no exception: the inside is the log's.
+    """
+    if not decision.degraded:
+        return ""
+    why = "+".join(decision.causes)
+    return f"{decision.step}:{why}"
 
 
 def decision_row(
@@ -187,4 +201,18 @@ def decision_row(
         "fallback": decision.fallback,
         "elapsed_us": decision.elapsed_us,
         "decided_at_us": now_us,
+        "list_version": decision.list_version,
+        "geo_version": decision.geo_version,
+        "category": decision.category,
+        "costs": json.dumps(decision.costs) if decision.costs else "[]",
+        "shadow": _shadow_json(decision.shadow) if decision.shadow else "{}",
+        "step": decision.step,
     }
+
+
+def _shadow_json(shadow: Shadow) -> str:
+    """Write what is known and leave out what is not."""
+    said = {name: value for name, value in asdict(shadow).items() if value or name == "score"}
+    if not shadow.model_version:
+        said.pop("score")
+    return json.dumps(said)

@@ -22,6 +22,8 @@ class Payment:
         currency: ISO 4217 code.
         risk_outcome: ``APPROVE``, ``CHALLENGE`` or ``REVIEW`` (``DECLINE`` raises `Declined`).
         risk_reasons: Reason codes, strongest first.
+        degraded: Empty, or the step of risk control that decided and why the full path did not,
+            e.g. ``rules:deadline``.
         answer: All that was said, by name.
     """
 
@@ -32,6 +34,7 @@ class Payment:
     currency: str
     risk_outcome: str
     risk_reasons: tuple[str, ...]
+    degraded: str
     answer: Mapping[str, str] = field(repr=False)
 
     @classmethod
@@ -45,6 +48,7 @@ class Payment:
             currency=answer.get("currency", ""),
             risk_outcome=answer.get("risk_outcome", ""),
             risk_reasons=tuple(filter(None, answer.get("risk_reasons", "").split(","))),
+            degraded=answer.get("degraded", ""),
             answer=answer,
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.store.unit_of_work import open_sqlite
 
-HEAD = "0001"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -23,13 +23,17 @@ def revision_of(path: Path) -> str:
     return "" if row is None else str(row[0])
 
 
-def migrate(path: Path) -> bool:
-    """Upgrade the database to `HEAD`, in one transaction; False if it stands there already.
+def migrate(path: Path, *, to: str = HEAD) -> bool:
+    """Upgrade the database to a revision, in one transaction; False if it stands there already.
+
+    Args:
+        path: The database's file; made if there is none.
+        to: The revision; only a test of an upgrade wants another one than `HEAD`.
 
     Raises:
         alembic.util.CommandError: if the file is of a release that this one doesn't know.
     """
-    if revision_of(path) == HEAD:
+    if revision_of(path) == to:
         return False
     # Imported here: a gateway that is up to date never needs them.
     from alembic import command
@@ -47,7 +51,7 @@ def migrate(path: Path) -> bool:
             # One process upgrades; another that starts meanwhile waits and finds it done.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
-            command.upgrade(config, HEAD)
+            command.upgrade(config, to)
             connection.exec_driver_sql("COMMIT")
     finally:
         if raw.in_transaction:

@@ -50,6 +50,7 @@ class Order:
     paid_at_us: int
     closed_at_us: int
     version: int
+    risk_degraded: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,15 +21,15 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from gateway.store.policy_tables import alerts as alerts
+from gateway.store.policy_tables import policies as policies
+from gateway.store.policy_tables import policy_live as policy_live
+from gateway.store.rule_tables import change_counters as change_counters
+from gateway.store.rule_tables import list_entries as list_entries
+from gateway.store.rule_tables import lists as lists
+from gateway.store.rule_tables import rule_sets as rule_sets
+from gateway.store.rule_tables import rules as rules
+from gateway.store.schema import metadata as metadata
 
 merchants = Table(
     "merchants",
@@ -90,6 +89,8 @@ orders = Table(
     Column("paid_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("closed_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    # '' or '<step>:<cause>' of a decision that the full risk path did not make alone.
+    Column("risk_degraded", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("merchant_id", "trade_no"),
     UniqueConstraint("merchant_id", "out_trade_no"),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
@@ -133,6 +134,12 @@ decisions = Table(
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),
     Column("decided_at_us", BigInteger, nullable=False),
+    Column("list_version", Text, nullable=False, server_default="none"),
+    Column("geo_version", Text, nullable=False, server_default="none"),
+    Column("category", Text, nullable=False, server_default=""),  # The merchant's trade.
+    Column("costs", Text, nullable=False, server_default="[]"),  # JSON list, mildest first.
+    Column("shadow", Text, nullable=False, server_default="{}"),  # JSON of risk.decision.Shadow.
+    Column("step", Text, nullable=False, server_default="full"),  # Of the ladder, risk.verdict.
     PrimaryKeyConstraint("merchant_id", "decision_id"),
     Index("ix_decisions_trade_no", "trade_no"),
     Index("ix_decisions_decided_at_us", "decided_at_us"),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.features.definition import Family, Feature
+from risk.features.layout import ROLE_CELLS, ROLES, SET_CELLS
 from risk.signals import amount, behaviour, device, geo, graph, merchant, timing
 
 FEATURES: Final[tuple[Feature, ...]] = (
@@ -38,15 +39,17 @@ def _hash() -> str:
 FEATURE_HASH: Final = _hash()
 
 
-def plan() -> npt.NDArray[np.int64]:
+def plan(features: tuple[Feature, ...] = FEATURES) -> npt.NDArray[np.int64]:
     """Return the plan the kernel interprets, one row a feature.
 
     Raises:
         ValueError: two features share a name.
     """
-    if len(PLACES) != FEATURE_COUNT:
-        raise ValueError("two features share a name")
-    return np.array([feature.formula.compiled() for feature in FEATURES], dtype=np.int64)
+    names = [feature.name for feature in features]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two features are called {', '.join(twice)}")
+    return np.array([feature.formula.compiled() for feature in features], dtype=np.int64)
 
 
 def family_places() -> dict[Family, tuple[int, ...]]:
@@ -57,6 +60,8 @@ def family_places() -> dict[Family, tuple[int, ...]]:
     }
 
 
+RING_FROM: Final = ROLE_CELLS.index("count_1m")
+COUNTS: Final = (ROLE_CELLS.index("count_all"), ROLE_CELLS.index("genuine_all") + 1)
 _TITLES: Final = {
     Family.DEVICE: "Device / 设备",
     Family.BEHAVIOUR: "Behaviour / 行为",
@@ -73,15 +78,71 @@ Made from `risk/features/catalogue.py` by `python -m risk.features`; do not edit
 {count} features, hash `{hash}`. Each describes the state *before* the payment; the payment itself
 enters only through its own fields. A feature whose evidence is missing is NaN, never 0.
 
-Windows up to an hour are exact over an entity's last 64 payments. 24 hours are 25 tiles of an
-hour, 7 and 30 days 8 and 31 tiles of a day: never shorter than they say, up to one tile longer. A
-late event counts at the newest time its entity has seen. Verdicts count when they became known.
-A pair that fell out of a capped set (16 members, 64 for merchants and payees) counts as new.
+## What is in a window
 
-Formulas: `value` divides by the constant; `ratio(a, b; k)` is a × k ÷ b; `share(a, b)` is
-a ÷ (a + b); `over_mean(a, sum, count)` is a ÷ mean; `flow(a, b, c)` is (a + b) ÷ c; `zscore` and
-`std` use exact sums of squares in two limbs, and a deviation of at least one minor unit.
+* The payment itself is in no window: features describe the state before it.
+* Windows of minutes up to an hour are exact over an entity's last 64 attempts. 24 hours are 25
+  tiles of an hour, 7 and 30 days 8 and 31 tiles of a day, 90 days 14 tiles of a week: never
+  shorter than they say, up to one tile longer. A tile is a fixed stretch of UTC.
+* Ties keep the order of the log. A late event counts at the newest time its entity has seen, so a
+  clock that goes back never reopens a window.
+* Outcomes and verdicts count when they became known, not when the payment was made.
+* An entity that was not seen for 180 days is a new one. Its memory is taken back after 210.
+* A set is exact up to its cap (16 members; 64 for merchants and payees). Beyond, a full set forgets
+  the member not seen for longest, and a window in which all its members lie is counted by a sketch
+  (multiresolution bitmap, within about 10 %), never less than the cap.
+* An entity with no more than 16 events keeps these events alone; the values are the same.
+
+## Formulas
+
+`value` divides by the constant; `ratio(a, b; k)` is a × k ÷ b; `share(a, b)` is a ÷ (a + b); `bit`,
+`equals` and `multiple` are 0 or 1; `over_mean(a, sum, count)` is a ÷ mean; `flow(a, b, c)` is
+(a + b) ÷ c; `std`, `zscore` and `spread` (deviation ÷ mean) come from exact sums of squares, and a
+deviation is at least one unit. `event.` is the payment itself, other prefixes the entity whose
+state is read; `inflow` is the payer's account as a payee, `outflow` the payee's as a payer.
+
+## Without evidence
+
+*missing* is NaN with the presence bit off, never 0. *0 for a stranger* means: an entity never seen
+counts 0, because that is known; without its id the feature is missing all the same.
 """
+_WINDOWS: Final = ("1m", "5m", "10m", "1h", "24h", "7d", "30d", "90d")
+
+
+def window_of(feature: Feature) -> str:
+    """Return the windows a feature's cells span, or ``all`` or ``now``."""
+    ends = {cell.replace(".", "_").rpartition("_")[2] for cell in feature.formula.cells}
+    spans = [window for window in _WINDOWS if window in ends]
+    if spans:
+        return ", ".join(spans)
+    return "now" if all(cell.startswith("event.") for cell in feature.formula.cells) else "all"
+
+
+def yields_without(feature: Feature) -> str:
+    """Return what a feature yields where its evidence is missing."""
+    cells = feature.formula.cells
+    prefixes = [cell.partition(".")[0] for cell in cells]
+    roles = {name for name in prefixes if name in ROLES}
+    others = sorted(roles) or sorted({name for name in prefixes if name != "event"})
+    if not others:
+        return f"missing unless {', '.join(cell.partition('.')[2] for cell in cells)} is sent"
+    counted = all(
+        cell.partition(".")[0] == "event" or is_counted(cell.partition(".")[2]) for cell in cells
+    )
+    if counted and feature.formula.operation == "value":
+        return "0 for a stranger"
+    if counted:
+        return "missing for a stranger: nothing to divide by"
+    return "missing until there is something to compare"
+
+
+def is_counted(name: str) -> bool:
+    """Whether a cell of an entity is known of a stranger too."""
+    if name in ROLE_CELLS:
+        return (
+            ROLE_CELLS.index(name) >= RING_FROM or COUNTS[0] <= ROLE_CELLS.index(name) < COUNTS[1]
+        )
+    return name in SET_CELLS[:4]
 
 
 def documentation() -> str:
@@ -89,13 +150,15 @@ def documentation() -> str:
     lines = [_HEAD.format(count=FEATURE_COUNT, hash=FEATURE_HASH)]
     for family, places in family_places().items():
         lines += [f"## {_TITLES[family]}", ""]
-        lines += ["| feature | meaning | 含义 | unit | formula | catches |"]
-        lines += ["|---|---|---|---|---|---|"]
+        lines += [
+            "| feature | meaning | 含义 | unit | window | formula | without evidence | catches |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|---|"]
         for place in places:
             f = FEATURES[place]
             lines.append(
-                f"| `{f.name}` | {f.meaning_en} | {f.meaning_zh} | {f.unit} | `{f.formula}` "
-                f"| {f.catches} |"
+                f"| `{f.name}` | {f.meaning_en} | {f.meaning_zh} | {f.unit} "
+                f"| {window_of(f)} | `{f.formula}` | {yields_without(f)} | {f.catches} |"
             )
         lines.append("")
     return "\n".join(lines)

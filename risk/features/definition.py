@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from risk.features.finish import CONSTANT, OPERANDS, OPERATIONS, PLAN_WIDTH
-from risk.features.layout import CELL
+from risk.features.layout import CELL, is_kept
 
 DAY_MS: Final = 86_400_000
 US: Final = 1_000_000
@@ -61,6 +61,9 @@ class Formula:
         unknown = [cell for cell in self.cells if cell not in CELL]
         if unknown:
             raise ValueError(f"unknown cells {unknown}")
+        lost = [cell for cell in self.cells if not is_kept(cell)]
+        if lost:
+            raise ValueError(f"{lost} is not kept for this kind of entity, see layout.KEPT")
         wanted = OPERANDS[OPERATIONS.index(self.operation)]
         if len(self.cells) != wanted:
             raise ValueError(f"{self.operation} takes {wanted} cells, got {len(self.cells)}")
@@ -132,6 +135,11 @@ def equals(cell: str, constant: int) -> Formula:
     return Formula("equals", (cell,), constant)
 
 
+def multiple(cell: str, constant: int) -> Formula:
+    """1 if the cell is a multiple of `constant`, and not 0."""
+    return Formula("multiple", (cell,), constant)
+
+
 def over_mean(cell: str, total: str, count: str) -> Formula:
     """The cell as a multiple of a mean."""
     return Formula("over_mean", (cell, total, count))
@@ -156,6 +164,12 @@ def genuine_zscore(role: str) -> Formula:
     """How many deviations the amount is from a role's payments known to be genuine."""
     names = ("genuine_all", "genuine_sum", "genuine_square_high", "genuine_square_low")
     return Formula("zscore", ("event.amount", *(f"{role}.{name}" for name in names)))
+
+
+def spread(role: str) -> Formula:
+    """Deviation of the gaps between a role's last attempts, as a part of their mean."""
+    names = ("gap_count", "gap_sum_ms", "gap_square_high", "gap_square_low")
+    return Formula("spread", tuple(f"{role}.{name}" for name in names))
 
 
 def _moments(role: str, window: str) -> tuple[str, ...]:

@@ -25,27 +25,52 @@ OPERATIONS: Final = (
     "bit",  # 1 if a & constant
     "bits",  # Number of bits set in a
     "equals",  # 1 if a is the constant
+    "multiple",  # 1 if a is a multiple of the constant, and not 0
     "over_mean",  # a ÷ (sum b / count c)
     "flow",  # (a + b) / c
     "std",  # Standard deviation: count a, sum b, squares c × 2^32 + d
     "zscore",  # (a − mean) / deviation: count b, sum c, squares d × 2^32 + e
+    "spread",  # Standard deviation ÷ mean: count a, sum b, squares c × 2^32 + d
 )
-VALUE, RATIO, SHARE, BIT, BITS, EQUALS, OVER_MEAN, FLOW, STD, ZSCORE = range(len(OPERATIONS))
-OPERANDS: Final = (1, 2, 2, 1, 1, 1, 3, 3, 4, 5)
+VALUE, RATIO, SHARE, BIT, BITS, EQUALS, MULTIPLE, OVER_MEAN, FLOW, STD, ZSCORE, SPREAD = range(
+    len(OPERATIONS)
+)
+OPERANDS: Final = (1, 2, 2, 1, 1, 1, 1, 3, 3, 4, 5, 4)
 PLAN_WIDTH: Final = 7  # Operation, five cells, constant.
 CONSTANT: Final = 6
 LEAST: Final = 2  # Payments a deviation needs.
 LIMB: Final = 4_294_967_296.0
+LOW_MASK: Final = (1 << 32) - 1
 
 
 @kernel
-def deviation(count: float, total: float, high: float, low: float) -> float:
-    """Return the standard deviation from exact sums; at least one minor unit."""
-    squares = high * LIMB + low
-    variance = (squares - total * total / count) / count
+def deviation(count: int, total: int, high: int, low: int) -> float:
+    """Return the standard deviation from exact sums; at least one unit.
+
+    The sum of squares around the mean, rounded down to m, is ``Σx² − m (Σx + r)`` with r the
+    remainder of the mean; it is formed in integers (m below 2^32, two limbs of 2^32), so nothing
+    cancels however close the values lie.
+    """
+    mean = total // count
+    rest = total - mean * count
+    above, below = (total + rest) >> 32, (total + rest) & LOW_MASK
+    middle = (mean >> 16) * below
+    high -= mean * above + (middle >> 16)
+    low -= ((middle & 0xFFFF) << 16) + (mean & 0xFFFF) * below
+    around = float(high + (low >> 32)) * LIMB + float(low & LOW_MASK)
+    variance = (around - float(rest) * float(rest) / float(count)) / float(count)
     if variance < 1.0:
         return 1.0
     return math.sqrt(variance)
+
+
+@kernel
+def _test(op: int, a: int, constant: int) -> bool:
+    if op == BIT:
+        return a & constant != 0
+    if op == EQUALS:
+        return a == constant
+    return a != 0 and a % constant == 0
 
 
 @kernel
@@ -56,10 +81,8 @@ def _simple(op: int, a: int, b: int, constant: int) -> float:
         return math.nan if b == 0 else float(a) * float(constant) / float(b)
     if op == SHARE:
         return math.nan if a + b == 0 else float(a) / float(a + b)
-    if op == BIT:
-        return 1.0 if a & constant else 0.0
-    if op == EQUALS:
-        return 1.0 if a == constant else 0.0
+    if op != BITS:
+        return 1.0 if _test(op, a, constant) else 0.0
     count = 0
     while a > 0:
         count += a & 1
@@ -74,11 +97,14 @@ def _compound(op: int, a: int, b: int, c: int, d: int, e: int) -> float:
     if op == FLOW:
         return math.nan if c == 0 else (float(a) + float(b)) / float(c)
     if op == STD:
-        return math.nan if a < LEAST else deviation(float(a), float(b), float(c), float(d))
+        return math.nan if a < LEAST else deviation(a, b, c, d)
+    if op == SPREAD:
+        return math.nan if a < LEAST or b == 0 else deviation(a, b, c, d) * float(a) / float(b)
     if b < LEAST:
         return math.nan
-    mean = float(c) / float(b)
-    return (float(a) - mean) / deviation(float(b), float(c), float(d), float(e))
+    mean = c // b
+    distance = float(a - mean) - float(c - mean * b) / float(b)
+    return distance / deviation(b, c, d, e)
 
 
 @kernel

@@ -14,34 +14,37 @@ from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import event as ev
 from risk.features import finish as fin
+from risk.features import habits, memory, observe, sets
 from risk.features import layout as at
-from risk.features import observe
+from risk.features import windows as win
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
 
-ROW_WIDTHS: Final = np.array(at.ROW_WIDTHS, dtype=np.int64)
 SETS: Final = np.array(
     [(*row, place) for row, place in zip(at.SETS, at.SET_PLACES, strict=True)], dtype=np.int64
 )
 LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
+HOUR_OF_WEEK: Final = ev.INDEX.get("hour_of_week", HOUR)
 COUNTRY: Final = ev.INDEX["country"]
+COUPON: Final = ev.INDEX["coupon"]
 LAT: Final = ev.INDEX["lat"]
 LON: Final = ev.INDEX["lon"]
 ACCURACY: Final = ev.INDEX["accuracy_m"]
 LABELS: Final = ev.INDEX["risk_labels"]
 MISMATCHES: Final = ev.INDEX["mismatches"]
-HOUR_BIT: Final = 1 << (HOUR - ev.FIRST_CONTEXT)
 LAT_BIT: Final = 1 << (LAT - ev.FIRST_CONTEXT)
 LON_BIT: Final = 1 << (LON - ev.FIRST_CONTEXT)
 CROSS_BORDER: Final = 0b111001  # Card abroad, network abroad, payee abroad: see MISMATCHES.
 TUNNELS: Final = 0b1100000000  # vpn, proxy: the position is not the payer's.
-ROW_LAT: Final = at.H["lat"]
-ROW_LON: Final = at.H["lon"]
-ROW_PLACE_AT: Final = at.H["place_at"]
+ROW_LAT: Final = at.slot_of(at.USER, "lat")
+ROW_LON: Final = at.slot_of(at.USER, "lon")
+ROW_PLACE_AT: Final = at.slot_of(at.USER, "place_at")
+ATTRIBUTE_COUNT: Final = len(ev.ATTRIBUTES)
+ATTRIBUTES: Final = at.slot_of(at.USER, "attributes")
 ACCURATE_M: Final = 50_000
 TRAVEL_LEAST_US: Final = 60_000_000
 METRES_A_DEGREE: Final = 111_195
@@ -103,16 +106,28 @@ def _member(event: Ints, member: int) -> int:
 
 
 @kernel
-def _observe(  # noqa: PLR0917 - arrays go to a kernel one by one
+def _find_rows(event: Ints, arena: Ints, table: Ints, places: Ints, seqs: Ints) -> None:
+    """Find the rows of an event's entities; one not seen for too long is a stranger's."""
+    for role in range(ev.KEY_COUNT):
+        key = event[FIRST_KEY + role]
+        places[role] = memory.find(table, key) if key != 0 else 0
+    for role in range(ev.KEY_COUNT):
+        places[role] = memory.known(arena, places[role], event[ev.AT_US])
+        seqs[role] = arena[places[role] + agg.SEQ] if places[role] != 0 else 0
+
+
+@kernel
+def _observe(
     event: Ints,
     arena: Ints,
-    keys: Ints,
-    bases: Ints,
+    table: Ints,
     now_us: int,
+    needs: Ints,
     cells: Ints,
     marks: Marks,
     places: Ints,
-    seqs: Ints,
+    scratch: Ints,
+    delta: Ints,
 ) -> None:
     """Fill all cells from the state as it stands; nothing is changed."""
     cells[:] = 0
@@ -120,31 +135,26 @@ def _observe(  # noqa: PLR0917 - arrays go to a kernel one by one
     _read_event(event, cells, marks)
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     hour = event[HOUR] % at.HOURS
+    weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
     for role in range(ev.KEY_COUNT):
-        key = event[FIRST_KEY + role]
-        base = agg.find(keys, bases, key) if key != 0 else 0
-        places[role] = base
-        seqs[role] = arena[base + agg.SEQ] if base != 0 else 0
-        if key != 0:
-            first = at.ROLES_AT + role * at.ROLE_WIDTH
-            observe.read_role(arena, base, event[ev.AT_US], amount_minor, hour, cells, marks, first)
+        if event[FIRST_KEY + role] != 0:
+            observe.read_role(
+                arena, places[role], event[ev.AT_US], amount_minor, hour, weekday,
+                needs[role], cells, marks, at.ROLES_AT + role * at.ROLE_WIDTH, scratch, delta,
+            )  # fmt: skip
     for row in range(SETS.shape[0]):
-        owner, member, cap, start = SETS[row]
-        if event[FIRST_KEY + owner] != 0:
+        owner, member, cap, pointer = SETS[row]
+        wanted = needs[ev.KEY_COUNT + row]
+        if wanted and event[FIRST_KEY + owner] != 0:
             base = places[owner]
             seen_us = max(event[ev.AT_US], arena[base + agg.CLOCK]) if base != 0 else 0
-            observe.read_set(
-                arena,
-                base + start if base != 0 else 0,
-                cap,
-                _member(event, member),
-                seen_us,
-                cells,
-                marks,
-                at.SETS_CELLS_AT + row * len(at.SET_CELLS),
-            )
+            out = at.SETS_CELLS_AT + row * len(at.SET_CELLS)
+            block = arena[base + pointer] if base != 0 else 0
+            key = _member(event, member)
+            sets.read_set(arena, block, cap, key, seen_us, wanted, cells, marks, out)
     _read_travel(arena, places[at.USER], event, cells, marks)
-    graph.read(arena, keys, bases, event, FIRST_KEY, places, now_us, cells, marks)
+    habits.read(arena, places[at.USER], event, cells, marks)
+    graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
 
 
 @kernel
@@ -158,118 +168,164 @@ def _near_limit(amount_minor: int) -> int:
 
 @kernel
 def _place_rows(
-    event: Ints, arena: Ints, keys: Ints, bases: Ints, meta: Ints, places: Ints
+    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, epoch: int
 ) -> None:
     """Find or make the rows an event writes, move their clocks, stamp its number on them."""
     for role in range(at.ROW_KINDS):
         key = event[FIRST_KEY + role]
         places[role] = 0
         if key != 0:
-            base = agg.find(keys, bases, key)
+            base = memory.find(table, key)
             if base == 0:
-                base = agg.insert(keys, bases, meta, key, ROW_WIDTHS[role])
-            agg.advance(arena, base, event[ev.AT_US])
+                base = memory.insert(arena, table, meta, key, role)
+            elif memory.known(arena, base, event[ev.AT_US]) == 0:
+                memory.empty_row(arena, meta, base, epoch)
+            agg.enter(arena, base, event[ev.AT_US])
             arena[base + agg.SEQ] = event[ev.SEQ]
             places[role] = base
 
 
 @kernel
 def _apply_attempt(
-    event: Ints, arena: Ints, keys: Ints, bases: Ints, places: Ints, now_us: int
+    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
 ) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
+    coupon_minor = min(max(event[COUPON], 0), at.AMOUNT_CAP)
     hour = event[HOUR] % at.HOURS
+    weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
     cross = 1 if event[MISMATCHES] & CROSS_BORDER else 0
-    near = _near_limit(amount_minor)
+    what = win.word_of(amount_minor, hour, weekday, cross, _near_limit(amount_minor))
+    win.fill(delta, amount_minor, coupon_minor, what)
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0:
-            agg.add_attempt(arena, base, arena[base + agg.CLOCK], amount_minor, hour, cross, near)
+            agg.note(arena, meta, base, amount_minor, coupon_minor, what, delta)
+            agg.count_attempt(arena, base, amount_minor)
     for row in range(SETS.shape[0]):
-        owner, member, cap, start = SETS[row]
+        owner, member, cap, pointer = SETS[row]
         key = _member(event, member)
         base = places[owner]
         if base != 0 and key != 0:
-            agg.add_member(arena, base + start, cap, key, arena[base + agg.CLOCK])
+            sets.add_member(arena, meta, base + pointer, cap, key, arena[base + agg.CLOCK])
     user = places[at.USER]
-    both = LAT_BIT | LON_BIT
-    usable = event[LABELS] & TUNNELS == 0 and event[ACCURACY] <= ACCURATE_M
-    if user != 0 and event[ev.PRESENCE] & both == both and usable:
-        arena[user + ROW_LAT] = event[LAT]
-        arena[user + ROW_LON] = event[LON]
-        arena[user + ROW_PLACE_AT] = max(event[ev.AT_US], 1)
-    graph.link(arena, keys, bases, event, FIRST_KEY, places, now_us)
+    if user != 0:
+        habits.learn(arena, meta, user, event)
+        both = LAT_BIT | LON_BIT
+        usable = event[LABELS] & TUNNELS == 0 and event[ACCURACY] <= ACCURATE_M
+        if event[ev.PRESENCE] & both == both and usable:
+            arena[user + ROW_LAT] = event[LAT]
+            arena[user + ROW_LON] = event[LON]
+            arena[user + ROW_PLACE_AT] = max(event[ev.AT_US], 1)
+    graph.link(arena, table, meta, event, FIRST_KEY, places, now_us)
 
 
 @kernel
-def _apply_feedback(event: Ints, arena: Ints, places: Ints, now_us: int) -> None:
+def _apply_feedback(
+    event: Ints, arena: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
+) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
+    countable = feedback not in {ev.PAID, ev.CLOSED}
+    win.fill(delta, amount_minor, 0, feedback)
     for role in range(at.ROW_KINDS):
         base = places[role]
-        if base != 0 and event[ev.KIND] == ev.OUTCOME:
-            agg.add_outcome(arena, base, feedback)
-        elif base != 0:
-            agg.add_label(arena, base, arena[base + agg.CLOCK], feedback == ev.FRAUD, amount_minor)
+        if base == 0:
+            continue
+        if countable:
+            agg.note(arena, meta, base, amount_minor, 0, feedback, delta)
+        if event[ev.KIND] == ev.OUTCOME:
+            agg.count_outcome(arena, base, amount_minor, feedback)
+        else:
+            agg.count_label(arena, base, amount_minor, feedback)
     if feedback == ev.FRAUD and places[at.USER] != 0:
         graph.mark_fraud(arena, places[at.USER], now_us)
 
 
 @kernel
-def step(  # noqa: PLR0917 - arrays go to a kernel one by one
+def _apply_attributes(event: Ints, arena: Ints, meta: Ints, user: int) -> None:
+    """Keep what a background job found out about a user, with the time it took effect."""
+    if user == 0:
+        return
+    block = arena[user + ATTRIBUTES]
+    if block == 0:
+        block = memory.take(arena, meta, memory.ATTRIBUTES_WIDTH)
+        arena[user + ATTRIBUTES] = block
+    arena[block] = max(event[ev.AT_US], 1)
+    arena[block + 1] = event[ev.REF_SEQ]
+    for place in range(ATTRIBUTE_COUNT):
+        arena[block + 2 + place] = event[ev.FIRST_CONTEXT + place]
+
+
+@kernel
+def step(
     event: Ints,
     arena: Ints,
-    keys: Ints,
-    bases: Ints,
+    table: Ints,
     meta: Ints,
     plan: Ints,
+    needs: Ints,
     cells: Ints,
     marks: Marks,
     places: Ints,
+    scratch: Ints,
+    delta: Ints,
     out: Floats,
     bits: Marks,
     seqs: Ints,
 ) -> None:
-    """Read the features of an attempt, then apply the event; feedback is only applied.
+    """Read the features of an attempt, then apply the event; other events are only applied.
 
     Args:
         event: The event's vector.
         arena: All rows, with room for `layout.WIDEST_EVENT` more.
-        keys: Table of entities, with room for eight more.
-        bases: Where their rows begin.
+        table: Entities and where their rows begin, with room for one of each kind more.
         meta: The state's counters.
         plan: The features.
+        needs: Parts of each role's cells that they use.
         cells: Scratch.
         marks: Scratch.
         places: Scratch.
+        scratch: Scratch.
+        delta: Scratch.
         out: Out: features, written for attempts only.
         bits: Out: presence.
         seqs: Out: number of the event that last wrote each role's row, 0 for none.
     """
-    now_us = max(event[ev.AT_US], meta[agg.GLOBAL_CLOCK])
-    if event[ev.KIND] == ev.ATTEMPT:
-        _observe(event, arena, keys, bases, now_us, cells, marks, places, seqs)
+    now_us = max(event[ev.AT_US], meta[memory.GLOBAL_CLOCK])
+    kind = event[ev.KIND]
+    if kind == ev.ATTEMPT:
+        _find_rows(event, arena, table, places, seqs)
+        _observe(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
         fin.finish(plan, cells, marks, out, bits)
-    meta[agg.GLOBAL_CLOCK] = now_us
-    _place_rows(event, arena, keys, bases, meta, places)
-    if event[ev.KIND] == ev.ATTEMPT:
-        _apply_attempt(event, arena, keys, bases, places, now_us)
-    elif event[ev.KIND] != ev.TABLE:
-        _apply_feedback(event, arena, places, now_us)
+    meta[memory.GLOBAL_CLOCK] = now_us
+    epoch = now_us // graph.EPOCH_US
+    held = meta[memory.KEYS_HELD]
+    _place_rows(event, arena, table, meta, places, epoch)
+    made = meta[memory.KEYS_HELD] - held
+    if kind == ev.ATTEMPT:
+        _apply_attempt(event, arena, table, meta, places, delta, now_us)
+    elif kind == ev.TABLE:
+        _apply_attributes(event, arena, meta, places[at.USER])
+    else:
+        _apply_feedback(event, arena, meta, places, delta, now_us)
+    slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
+    memory.sweep(arena, table, meta, now_us, epoch, slots)
 
 
 @kernel
-def run(  # noqa: PLR0917 - arrays go to a kernel one by one
+def run(
     events: Ints,
     start: int,
     arena: Ints,
-    keys: Ints,
-    bases: Ints,
+    table: Ints,
     meta: Ints,
     plan: Ints,
+    needs: Ints,
     cells: Ints,
     marks: Marks,
     places: Ints,
+    scratch: Ints,
+    delta: Ints,
     out: Floats,
     bits: Marks,
     seqs: Ints,
@@ -282,34 +338,12 @@ def run(  # noqa: PLR0917 - arrays go to a kernel one by one
     """
     row = start
     while row < events.shape[0]:
-        full = meta[agg.KEYS_HELD] + at.ROW_KINDS > keys.size // 2
-        if full or meta[agg.USED] + at.WIDEST_EVENT > arena.size:
+        full = meta[memory.KEYS_HELD] + at.ROW_KINDS > table.size // 4
+        if full or meta[memory.USED] + at.WIDEST_EVENT > arena.size:
             break
         step(
-            events[row],
-            arena,
-            keys,
-            bases,
-            meta,
-            plan,
-            cells,
-            marks,
-            places,
-            out[row],
-            bits[row],
-            seqs[row],
-        )
+            events[row], arena, table, meta, plan, needs, cells, marks, places, scratch, delta,
+            out[row], bits[row], seqs[row],
+        )  # fmt: skip
         row += 1
     return row
-
-
-@kernel
-def refill(old_keys: Ints, old_bases: Ints, keys: Ints, bases: Ints) -> None:
-    """Enter entities into a larger, empty table."""
-    mask = keys.size - 1
-    for row in range(old_keys.size):
-        place = agg.first_place(old_keys[row], mask)
-        while bases[place] != 0:
-            place = (place + 1) & mask
-        keys[place] = old_keys[row]
-        bases[place] = old_bases[row]

@@ -1,51 +1,49 @@
 """Where everything stands: rows of state, and the cells a feature may be made of.
 
-A row of state belongs to one entity and is a run of int64 in one arena: header, tiles by hour,
-tiles by day, a ring of the last events, an amount histogram, an hour-of-day profile, capped sets
-of the entities it was seen with, two generations of a graph node. Rows of different kinds differ
-only in their sets, so a kind that needs less costs less.
-
-Windows. Tiles: 24 h = 25 tiles of an hour, 7 d = 8 and 30 d = 31 tiles of a day; one more than
-the window, so it is never shorter than it says and up to one tile longer. Up to 1 h: exact, over
-the last 64 attempts. An event that comes late (before the newest its entity has seen) counts at
-that newest time. The present event is in no window.
+State is one arena of int64. An entity has a row there: a header of running totals and, behind it,
+pointers to what only some entities need. An entity with at most `JOURNAL` countable events keeps
+just these events; with the next it gets a block of windows (tiles by hour, day and week with
+running totals, a ring of the last attempts, a histogram of amounts, profiles of hours and
+weekdays), filled by replaying the journal, so both forms hold the same knowledge. Sets grow from
+two members to their cap, and past it keep a sketch. Most entities stay small this way.
 """
 
 from typing import Final
 
 from risk.features.event import FIELDS, KEYS
 
-ROW_KINDS: Final = 10  # Kinds that own rows; inflow and outflow read rows of payee and user.
 ROLES: Final = KEYS
-USER, DEVICE, IP, CARD, MERCHANT, PAYEE, PLACE, MCC, NETWORK, CONFIG, INFLOW, OUTFLOW = range(
-    len(ROLES)
-)
+ROW_KINDS: Final = len(KEYS) - 2  # inflow and outflow are read, never written.
+USER, DEVICE, IP, CARD, MERCHANT, PAYEE, PLACE, MCC = range(8)
+NETWORK, CONFIG = 8, 9
+INFLOW, OUTFLOW = ROW_KINDS, ROW_KINDS + 1
+ROW_OF_ROLE: Final = (*range(ROW_KINDS), PAYEE, USER)  # Whose rows a role reads.
 
 MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
+WEEK_US: Final = 7 * DAY_US
+RETAIN_US: Final = 180 * DAY_US  # An entity not seen for so long is a new one.
+SWEEP_US: Final = RETAIN_US + 30 * DAY_US  # Its memory is taken back after so long.
 
 HEADER: Final = (
     "seq",  # Event that last wrote the row.
     "first_at",
     "last_at",  # Of the last attempt.
     "clock",  # Newest time seen, attempts and feedback alike.
-    "hour_tile",
-    "day_tile",
-    "ring_count",
-    "last_amount",
-    "max_amount",
-    "lat",
-    "lon",
-    "place_at",  # When it was there; 0: never known.
     "count_all",
     "sum_all",
     "failed_all",
     "paid_all",
     "closed_all",
+    "declined_all",
     "refunded_all",
+    "refunded_sum",
     "fraud_all",
     "genuine_all",
+    "last_amount",
+    "min_amount",
+    "max_amount",
     "last_label",  # 0 none, 1 genuine, 2 fraud.
     "previous_label",
     "last_fraud_at",  # When it became known; 0: none.
@@ -53,14 +51,15 @@ HEADER: Final = (
     "genuine_sum",
     "genuine_square_high",
     "genuine_square_low",
+    "genuine_max",
     "fraud_sum",
-    "profile_epoch",  # Months of 30 days; histogram and hours halve at each.
-    "frozen_amount",  # Largest amount known to be genuine.
+    "journal",  # Block of the small form; 0 before the first event and in the large form.
+    "windows",  # Block of the large form, or 0.
 )
 H: Final = {name: place for place, name in enumerate(HEADER)}
-HEADER_WIDTH: Final = 32
+HEADER_WIDTH: Final = len(HEADER)
 
-HOUR_COLUMNS: Final = ("count", "sum", "failed")
+HOUR_COLUMNS: Final = ("count", "sum", "failed", "declined")
 HOUR_TILES: Final = 25
 DAY_COLUMNS: Final = (
     "count",
@@ -68,42 +67,70 @@ DAY_COLUMNS: Final = (
     "square_high",
     "square_low",
     "failed",
+    "declined",
     "refunded",
+    "refunded_sum",
     "fraud",
+    "fraud_sum",
     "genuine",
     "night",
     "night_sum",
     "cross_border",
     "near_limit",
+    "coupon_sum",
 )
 DAY_TILES: Final = 31
-WEEK_TILES: Final = 8
+SEVEN_TILES: Final = 8
+WEEK_COLUMNS: Final = (
+    "count",
+    "sum",
+    "declined",
+    "refunded",
+    "refunded_sum",
+    "fraud",
+    "genuine",
+)
+WEEK_TILES: Final = 14  # 90 days are 13 weeks and the running one.
 RING: Final = 64
 HISTOGRAM: Final = 32
 HOURS: Final = 24
-NODE_FIELDS: Final = (
-    "epoch",
-    "parent",
-    "nodes",
-    "users",
-    "fraud",
-    "day",
-    "joined",
-    "joined_before",
-)
-NODE_WIDTH: Final = len(NODE_FIELDS)
-GENERATIONS: Final = 2
-SET_SLOT: Final = 3  # Member, last seen (µs), first seen (s) × 2^24 + times seen.
-SEEN_BITS: Final = 24
+WEEKDAYS: Final = 7
+GAPS: Final = 16
 
-HOUR_AT: Final = HEADER_WIDTH
+# The block of windows.
+HOUR_TILE, DAY_TILE, WEEK_TILE, RING_COUNT, PROFILE_EPOCH = range(5)
+TOTALS_24H: Final = 8
+TOTALS_7D: Final = TOTALS_24H + len(HOUR_COLUMNS)
+TOTALS_30D: Final = TOTALS_7D + len(DAY_COLUMNS)
+TOTALS_90D: Final = TOTALS_30D + len(DAY_COLUMNS)
+HOUR_AT: Final = TOTALS_90D + len(WEEK_COLUMNS)
 DAY_AT: Final = HOUR_AT + HOUR_TILES * len(HOUR_COLUMNS)
-RING_AT: Final = DAY_AT + DAY_TILES * len(DAY_COLUMNS)
+MAX_AT: Final = DAY_AT + DAY_TILES * len(
+    DAY_COLUMNS
+)  # Largest attempt of each day, plus 1; 0: none.
+WEEK_AT: Final = MAX_AT + DAY_TILES
+RING_AT: Final = WEEK_AT + WEEK_TILES * len(WEEK_COLUMNS)
 HISTOGRAM_AT: Final = RING_AT + RING * 2
 HOURS_AT: Final = HISTOGRAM_AT + HISTOGRAM
-NODE_AT: Final = HOURS_AT + HOURS
-SETS_AT: Final = NODE_AT + GENERATIONS * NODE_WIDTH
+WEEKDAYS_AT: Final = HOURS_AT + HOURS
+WINDOWS_WIDTH: Final = WEEKDAYS_AT + WEEKDAYS
 
+# The journal: a word of entries held, a word of room, then entries of time, amount and coupon,
+# and what happened.
+JOURNAL: Final = 16
+JOURNAL_FIRST: Final = 2
+JOURNAL_HEAD: Final = 2
+ENTRY: Final = 4
+WHAT_HOUR: Final = 8  # Shifts in the entry's last word.
+WHAT_CROSS: Final = 16
+WHAT_NEAR: Final = 17
+WHAT_WEEKDAY: Final = 20
+WHAT_BUCKET: Final = 24
+
+# A set: members held, room, sketch; then members.
+SET_SLOT: Final = 3  # Member, last seen (µs), first seen (s) × 2^24 + times seen.
+SEEN_BITS: Final = 24
+SET_FIRST: Final = 2
 COUNTRY: Final = -1  # Member of a set that is no entity: the country code of the event.
 # (kind that owns the set, member, cap); a full set forgets the member not seen for longest.
 SETS: Final = (
@@ -119,36 +146,90 @@ SETS: Final = (
     (CARD, USER, 16),
     (CARD, DEVICE, 16),
     (MERCHANT, USER, 64),
+    (MERCHANT, CARD, 64),
     (PAYEE, USER, 64),
+    (PLACE, USER, 16),
+    (NETWORK, CARD, 16),
+    (CONFIG, DEVICE, 16),
 )
+SKETCH_LEVELS: Final = 12
+SKETCH_REGISTERS: Final = 64
+SKETCH: Final = SKETCH_LEVELS * SKETCH_REGISTERS
+
+# How a person types and moves: a running mean and deviation of each.
+HABITS: Final = ("key_dwell_ms", "key_flight_ms", "key_flight_iqr_ms", "form_ms", "straightness")
+HABITS_WIDTH: Final = 1 + 2 * len(HABITS)  # Times seen; then mean and deviation × 256.
+
+NODE_FIELDS: Final = (
+    "epoch",
+    "parent",
+    "nodes",
+    "users",
+    "fraud",
+    "day",
+    "joined",
+    "joined_before",
+)
+NODE_WIDTH: Final = len(NODE_FIELDS)
+GENERATIONS: Final = 2
+
+# What stands behind the header, by kind; after these the pointers of the kind's sets.
+EXTRAS: Final = {
+    USER: ("node", "flows", "attributes", "habits", "lat", "lon", "place_at"),
+    DEVICE: ("node",),
+    CARD: ("node",),
+    PAYEE: ("node", "flows"),
+}
+
+
+def slot_of(kind: int, name: str) -> int:
+    """Return where in a row of `kind` the pointer or number `name` stands."""
+    return HEADER_WIDTH + EXTRAS[kind].index(name)
 
 
 def _place_sets() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    widths = [SETS_AT] * ROW_KINDS
+    widths = [HEADER_WIDTH + len(EXTRAS.get(kind, ())) for kind in range(ROW_KINDS)]
     places = []
-    for owner, _, cap in SETS:
+    for owner, _, _ in SETS:
         places.append(widths[owner])
-        widths[owner] += cap * SET_SLOT
+        widths[owner] += 1
     return tuple(places), tuple(widths)
 
 
 SET_PLACES, ROW_WIDTHS = _place_sets()
-WIDEST_EVENT: Final = sum(ROW_WIDTHS)  # Most an event can add to the arena.
+WIDEST_BLOCK: Final = max(WINDOWS_WIDTH, SKETCH) + 1
+
+
+def _widest_event() -> int:
+    """Most an event can add to the arena."""
+    rows = sum(ROW_WIDTHS) + ROW_KINDS * (WINDOWS_WIDTH + JOURNAL_HEAD + JOURNAL * ENTRY)
+    sets = sum(SKETCH + (cap + 1) * SET_SLOT for _, _, cap in SETS)
+    return rows + sets + 4_096  # Nodes, habits, attributes and flows.
+
+
+WIDEST_EVENT: Final = _widest_event()
 
 # What is read of each role's row, in this order.
-RING_CELLS: Final = ("count_1m", "count_10m", "count_1h", "sum_1h", "same_1h", "micro_1h")
 SCALAR_CELLS: Final = (
     "age_us",
     "gap_us",
-    "gap_least_us",  # Among the last 8 attempts.
+    "gap_least_us",  # Among the last 16 gaps, the one that ends now included.
     "gap_most_us",
+    "gap_count",
+    "gap_sum_ms",
+    "gap_square_high",
+    "gap_square_low",
     "last_amount",
+    "min_amount",
     "max_amount",
     "count_all",
     "sum_all",
     "failed_all",
     "paid_all",
+    "closed_all",
+    "declined_all",
     "refunded_all",
+    "refunded_sum",
     "fraud_all",
     "genuine_all",
     "last_label",
@@ -164,6 +245,18 @@ SCALAR_CELLS: Final = (
     "rank_of",
     "hour_near",  # Payments at this hour (twice) and its neighbours.
     "hour_of",
+    "weekday_same",
+    "weekday_of",
+    "max_30d",
+)
+RING_CELLS: Final = (
+    "count_1m",
+    "count_5m",
+    "count_10m",
+    "count_1h",
+    "sum_1h",
+    "same_1h",
+    "micro_1h",
 )
 ROLE_CELLS: Final = (
     *SCALAR_CELLS,
@@ -171,10 +264,12 @@ ROLE_CELLS: Final = (
     *(f"{name}_24h" for name in HOUR_COLUMNS),
     *(f"{name}_7d" for name in DAY_COLUMNS),
     *(f"{name}_30d" for name in DAY_COLUMNS),
+    *(f"{name}_90d" for name in WEEK_COLUMNS),
 )
 C: Final = {name: place for place, name in enumerate(ROLE_CELLS)}
 SET_CELLS: Final = ("1h", "24h", "30d", "pair_seen", "pair_age_us", "pair_count")
 TRAVEL_CELLS: Final = ("metres", "seconds", "metres_per_hour")
+HABIT_CELLS: Final = ("distance", "times")  # Sum of deviations × 1000, each at most 8000.
 GRAPH_CELLS: Final = (
     "ring_users",
     "ring_fraud",
@@ -197,6 +292,7 @@ CELLS: Final = (
     *(f"{role}.{name}" for role in ROLES for name in ROLE_CELLS),
     *(f"{name}.{cell}" for name in SET_NAMES for cell in SET_CELLS),
     *(f"travel.{name}" for name in TRAVEL_CELLS),
+    *(f"habits.{name}" for name in HABIT_CELLS),
     *(f"graph.{name}" for name in GRAPH_CELLS),
 )
 CELL: Final = {name: place for place, name in enumerate(CELLS)}
@@ -205,9 +301,63 @@ ROLES_AT: Final = len(FIELDS)
 ROLE_WIDTH: Final = len(ROLE_CELLS)
 SETS_CELLS_AT: Final = ROLES_AT + len(ROLES) * ROLE_WIDTH
 TRAVEL_AT: Final = SETS_CELLS_AT + len(SET_NAMES) * len(SET_CELLS)
-GRAPH_AT: Final = TRAVEL_AT + len(TRAVEL_CELLS)
+HABITS_AT: Final = TRAVEL_AT + len(TRAVEL_CELLS)
+GRAPH_AT: Final = HABITS_AT + len(HABIT_CELLS)
 
 AMOUNT_CAP: Final = 3_000_000_000  # For sums and squares: 30 million yuan; its square fits int64.
 MICRO_AMOUNT: Final = 500  # Five yuan and less is what card testers use.
 LIMIT_AMOUNTS: Final = (5_000_000, 1_000_000, 500_000)  # 50 000, 10 000 and 5 000 yuan.
-GAPS: Final = 8
+
+# Parts of a role's cells that cost a reading of their own; one that no feature uses is skipped.
+NEED_RING, NEED_GAPS, NEED_PROFILE, NEED_24H, NEED_7D, NEED_30D, NEED_MAX, NEED_90D = (
+    1 << place for place in range(8)
+)
+# What each kind of entity keeps of these: most need no year's habits of an address.
+_ALL: Final = (1 << 8) - 1
+KEPT: Final = (
+    _ALL,  # user
+    NEED_RING | NEED_GAPS | NEED_24H | NEED_7D | NEED_30D,  # device
+    NEED_RING | NEED_24H | NEED_7D | NEED_30D,  # ip
+    _ALL,  # card
+    _ALL,  # merchant
+    _ALL,  # payee
+    NEED_24H | NEED_7D | NEED_30D,  # place
+    NEED_PROFILE | NEED_24H | NEED_7D | NEED_30D,  # mcc
+    NEED_24H | NEED_7D | NEED_30D,  # network
+    NEED_24H | NEED_7D | NEED_30D,  # config
+)
+_PROFILE_CELLS: Final = SCALAR_CELLS[
+    SCALAR_CELLS.index("rank_below") : SCALAR_CELLS.index("weekday_of") + 1
+]
+_GAP_CELLS: Final = SCALAR_CELLS[
+    SCALAR_CELLS.index("gap_least_us") : SCALAR_CELLS.index("gap_square_low") + 1
+]
+_PARTS: Final = (
+    (NEED_RING, RING_CELLS),
+    (NEED_GAPS, _GAP_CELLS),
+    (NEED_PROFILE, _PROFILE_CELLS),
+    (NEED_24H, tuple(f"{name}_24h" for name in HOUR_COLUMNS)),
+    (NEED_7D, tuple(f"{name}_7d" for name in DAY_COLUMNS)),
+    (NEED_30D, tuple(f"{name}_30d" for name in DAY_COLUMNS)),
+    (NEED_MAX, ("max_30d",)),
+    (NEED_90D, tuple(f"{name}_90d" for name in WEEK_COLUMNS)),
+)
+
+
+def is_kept(cell: str) -> bool:
+    """Whether the kind of entity a cell is about keeps what the cell is read from."""
+    role, _, name = cell.partition(".")
+    needed = sum(bit for bit, names in _PARTS if name in names)
+    return role not in ROLES or needed & ~KEPT[ROW_OF_ROLE[ROLES.index(role)]] == 0
+
+
+def needs_of(cells: set[str]) -> list[int]:
+    """Return what the named cells need: a mask of parts by role, then of cells by set."""
+    found = []
+    for role in ROLES:
+        used = {cell.partition(".")[2] for cell in cells if cell.startswith(f"{role}.")}
+        found.append(sum(bit for bit, names in _PARTS if used.intersection(names)))
+    for name in SET_NAMES:
+        masks = (1 << place for place, cell in enumerate(SET_CELLS) if f"{name}.{cell}" in cells)
+        found.append(sum(masks))
+    return found

@@ -1,8 +1,9 @@
 """How a row is read at a moment: integers out, nothing changed.
 
-Reading is pure, so a feature can never disturb the state it reads; tiles that ran out are skipped
-here and emptied by the next write. Each function fills a run of cells (`layout.CELLS`) and marks
-as known what there is something to say about.
+Reading is pure, so a feature can never disturb the state it reads; what ran out since the row was
+last written is left out here and emptied by the next write. Each function fills a run of cells
+(`layout.CELLS`) and marks as known what there is something to say about. A row in its small form
+is read from its journal by the same definitions.
 """
 
 from typing import Final
@@ -13,51 +14,63 @@ import numpy.typing as npt
 from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import layout as at
+from risk.features import recent
+from risk.features import windows as win
 
 Ints = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint8]
 
-LEAST_HELD: Final = 3  # Payments from which gaps can be compared.
 AGE: Final = at.C["age_us"]
 GAP: Final = at.C["gap_us"]
-GAP_LEAST: Final = at.C["gap_least_us"]
-GAP_MOST: Final = at.C["gap_most_us"]
 LAST_AMOUNT: Final = at.C["last_amount"]
+MIN_AMOUNT: Final = at.C["min_amount"]
 SINCE_FRAUD: Final = at.C["since_fraud_us"]
 GENUINE_SINCE: Final = at.C["genuine_since_fraud"]
 LAST_LABEL: Final = at.C["last_label"]
 PREVIOUS_LABEL: Final = at.C["previous_label"]
-RANK_BELOW: Final = at.C["rank_below"]
-RANK_OF: Final = at.C["rank_of"]
-HOUR_NEAR: Final = at.C["hour_near"]
-HOUR_OF: Final = at.C["hour_of"]
-COUNT_1M: Final = at.C["count_1m"]
+MAX_30D: Final = at.C["max_30d"]
 FIRST_24H: Final = at.C["count_24h"]
 FIRST_7D: Final = at.C["count_7d"]
 FIRST_30D: Final = at.C["count_30d"]
-PLAIN: Final = tuple(
-    (at.C[cell], at.H[field])
-    for cell, field in (
-        ("max_amount", "max_amount"),
-        ("count_all", "count_all"),
-        ("sum_all", "sum_all"),
-        ("failed_all", "failed_all"),
-        ("paid_all", "paid_all"),
-        ("refunded_all", "refunded_all"),
-        ("fraud_all", "fraud_all"),
-        ("genuine_all", "genuine_all"),
-        ("genuine_sum", "genuine_sum"),
-        ("genuine_square_high", "genuine_square_high"),
-        ("genuine_square_low", "genuine_square_low"),
-        ("genuine_max", "frozen_amount"),
-        ("fraud_sum", "fraud_sum"),
-    )
+FIRST_90D: Final = at.C["count_90d"]
+PLAIN_TABLE: Final = np.array(
+    [
+        (at.C[name], at.H[name])
+        for name in (
+            "max_amount",
+            "count_all",
+            "sum_all",
+            "failed_all",
+            "paid_all",
+            "closed_all",
+            "declined_all",
+            "refunded_all",
+            "refunded_sum",
+            "fraud_all",
+            "genuine_all",
+            "genuine_sum",
+            "genuine_square_high",
+            "genuine_square_low",
+            "genuine_max",
+            "fraud_sum",
+        )
+    ],
+    dtype=np.int64,
 )
-PLAIN_TABLE: Final = np.array(PLAIN, dtype=np.int64)
-ALWAYS_FROM: Final = at.C["count_1m"]  # Windows: an entity never seen has 0 of them, and that
-ALWAYS_TO: Final = at.ROLE_WIDTH  # is knowledge, not a gap.
+# Windows and counts: an entity never seen has 0 of them, and that is knowledge, not a gap.
+ALWAYS_FROM: Final = at.C["count_1m"]
+ALWAYS_TO: Final = at.ROLE_WIDTH
 COUNTS_FROM: Final = at.C["count_all"]
 COUNTS_TO: Final = at.C["genuine_all"] + 1
+
+
+@kernel
+def mark_known(marks: Marks, first: int) -> None:
+    """Mark the cells that are known of any entity, seen or not."""
+    for place in range(first + COUNTS_FROM, first + COUNTS_TO):
+        marks[place] = 1
+    for place in range(first + ALWAYS_FROM, first + ALWAYS_TO):
+        marks[place] = 1
 
 
 @kernel
@@ -67,26 +80,31 @@ def read_role(
     at_us: int,
     amount_minor: int,
     hour: int,
+    weekday: int,
+    needs: int,
     cells: Ints,
     marks: Marks,
     first: int,
+    scratch: Ints,
+    delta: Ints,
 ) -> None:
-    """Read all cells of one role; `base` 0 is an entity never seen before.
+    """Read the cells of one role.
 
     Args:
         arena: All rows.
-        base: Where the entity's row begins, or 0.
+        base: Where the entity's row begins, or 0 for a stranger.
         at_us: Time of the event.
         amount_minor: Its amount, capped.
         hour: Its local hour.
+        weekday: Its local weekday.
+        needs: Parts to read (`layout.NEED_…`).
         cells: Out: values, all 0 before.
         marks: Out: 1 where known, all 0 before.
         first: Place of the role's first cell.
+        scratch: Room for `recent.SCRATCH_WIDTH` integers.
+        delta: Room for `windows.DELTA_WIDTH` integers.
     """
-    for place in range(first + COUNTS_FROM, first + COUNTS_TO):
-        marks[place] = 1
-    for place in range(first + ALWAYS_FROM, first + ALWAYS_TO):
-        marks[place] = 1
+    mark_known(marks, first)
     if base == 0:
         return
     now_us = max(at_us, arena[base + agg.CLOCK])
@@ -97,14 +115,29 @@ def read_role(
     cells[first + AGE] = now_us - arena[base + agg.FIRST_AT]
     marks[first + AGE] = 1
     _read_labels(arena, base, now_us, cells, marks, first)
-    _read_tiles(arena, base, now_us, cells, first)
-    if arena[base + agg.COUNT_ALL] > 0:
-        cells[first + GAP] = now_us - arena[base + agg.LAST_AT]
-        cells[first + LAST_AMOUNT] = arena[base + agg.LAST_AMOUNT]
-        marks[first + GAP] = 1
-        marks[first + LAST_AMOUNT] = 1
-        _read_ring(arena, base, now_us, amount_minor, cells, marks, first)
-        _read_profile(arena, base, amount_minor, hour, cells, marks, first)
+    block = arena[base + agg.WINDOWS]
+    if block != 0:
+        _read_windows(arena, block, now_us, needs, cells, marks, first)
+    elif arena[base + agg.JOURNAL] != 0:
+        _read_journal(arena, arena[base + agg.JOURNAL], now_us, cells, marks, first, delta)
+    if arena[base + agg.COUNT_ALL] == 0:
+        return
+    cells[first + GAP] = now_us - arena[base + agg.LAST_AT]
+    cells[first + LAST_AMOUNT] = arena[base + agg.LAST_AMOUNT]
+    cells[first + MIN_AMOUNT] = arena[base + agg.MIN_AMOUNT]
+    marks[first + GAP] = 1
+    marks[first + LAST_AMOUNT] = 1
+    marks[first + MIN_AMOUNT] = 1
+    if needs & (at.NEED_RING | at.NEED_GAPS):
+        gaps = at.GAPS if needs & at.NEED_GAPS else 0
+        recent.read_ring(arena, base, block, now_us, amount_minor, cells, marks, first, gaps)
+    if needs & at.NEED_PROFILE:
+        own = win.bucket_of(amount_minor)
+        if block != 0:
+            start = block + at.HISTOGRAM_AT
+            recent.read_profile(arena, start, own, hour, weekday, cells, marks, first)
+        else:
+            recent.profile_of_journal(arena, base, own, hour, weekday, cells, marks, first, scratch)
 
 
 @kernel
@@ -125,114 +158,101 @@ def _read_labels(
 
 
 @kernel
-def _read_tiles(arena: Ints, base: int, now_us: int, cells: Ints, first: int) -> None:
-    newest = arena[base + agg.HOUR_TILE]
-    oldest = now_us // at.HOUR_US - (at.HOUR_TILES - 1)
-    for tile in range(max(oldest, newest - at.HOUR_TILES + 1), newest + 1):
-        start = base + at.HOUR_AT + tile % at.HOUR_TILES * agg.HOUR_WIDTH
-        for column in range(agg.HOUR_WIDTH):
-            cells[first + FIRST_24H + column] += arena[start + column]
-    newest = arena[base + agg.DAY_TILE]
-    today = now_us // at.DAY_US
-    oldest = today - (at.DAY_TILES - 1)
-    week = today - (at.WEEK_TILES - 1)
-    for tile in range(max(oldest, newest - at.DAY_TILES + 1), newest + 1):
-        start = base + at.DAY_AT + tile % at.DAY_TILES * agg.DAY_WIDTH
-        for column in range(agg.DAY_WIDTH):
-            cells[first + FIRST_30D + column] += arena[start + column]
-        if tile >= week:
-            for column in range(agg.DAY_WIDTH):
-                cells[first + FIRST_7D + column] += arena[start + column]
-
-
-@kernel
-def _read_ring(
-    arena: Ints, base: int, now_us: int, amount_minor: int, cells: Ints, marks: Marks, first: int
+def _read_totals(
+    arena: Ints,
+    totals: int,
+    tiles: int,
+    kept: int,
+    spanned: int,
+    passed: int,
+    oldest: int,
+    width: int,
+    cells: Ints,
+    out: int,
 ) -> None:
-    """Exact short windows: attempts after ``now - W``, the newest 64 at most."""
-    held = min(arena[base + agg.RING_COUNT], at.RING)
-    later_us = now_us
-    out = first + COUNT_1M
-    for back in range(1, held + 1):
-        slot = base + at.RING_AT + (arena[base + agg.RING_COUNT] - back) % at.RING * 2
-        then_us, paid = arena[slot], arena[slot + 1]
-        if back <= at.GAPS:
-            gap_us = later_us - then_us
-            if back == 1 or gap_us < cells[first + GAP_LEAST]:
-                cells[first + GAP_LEAST] = gap_us
-            cells[first + GAP_MOST] = max(cells[first + GAP_MOST], gap_us)
-            later_us = then_us
-        age_us = now_us - then_us
-        if age_us < at.HOUR_US:
-            cells[out] += age_us < at.MINUTE_US
-            cells[out + 1] += age_us < 10 * at.MINUTE_US
-            cells[out + 2] += 1
-            cells[out + 3] += paid
-            cells[out + 4] += paid == amount_minor
-            cells[out + 5] += paid <= at.MICRO_AMOUNT
-        elif back > at.GAPS:
-            break
-    known = 1 if held >= LEAST_HELD else 0
-    marks[first + GAP_LEAST] = known
-    marks[first + GAP_MOST] = known
+    """Read one window: its total less the tiles that ran out since the row was written.
 
-
-@kernel
-def _read_profile(
-    arena: Ints, base: int, amount_minor: int, hour: int, cells: Ints, marks: Marks, first: int
-) -> None:
-    """Place of the amount among the entity's amounts, and of the hour among its hours."""
-    own = agg.bucket_of(amount_minor)
-    total = 0
-    below = 0
-    for bucket in range(at.HISTOGRAM):
-        held = arena[base + at.HISTOGRAM_AT + bucket]
-        total += held
-        if bucket < own:
-            below += 2 * held
-        elif bucket == own:
-            below += held
-    of_day = 0
-    for place in range(at.HOURS):
-        of_day += arena[base + at.HOURS_AT + place]
-    near = 2 * arena[base + at.HOURS_AT + hour]
-    near += arena[base + at.HOURS_AT + (hour + 1) % at.HOURS]
-    near += arena[base + at.HOURS_AT + (hour + at.HOURS - 1) % at.HOURS]
-    cells[first + RANK_BELOW] = below
-    cells[first + RANK_OF] = 2 * total
-    cells[first + HOUR_NEAR] = near
-    cells[first + HOUR_OF] = 4 * of_day
-    known = 1 if total > 0 else 0
-    marks[first + RANK_BELOW] = known
-    marks[first + RANK_OF] = known
-    marks[first + HOUR_NEAR] = known
-    marks[first + HOUR_OF] = known
-
-
-@kernel
-def read_set(
-    arena: Ints, start: int, cap: int, member: int, now_us: int, cells: Ints, marks: Marks, out: int
-) -> None:
-    """Read a capped set: distinct members by window, and what is known of `member`.
-
-    `start` 0 is the set of an entity never seen; `member` 0 an event that names none.
+    Args:
+        arena: All rows.
+        totals: Place of the window's total.
+        tiles: Place of the first of the tiles.
+        kept: Tiles there are.
+        spanned: Tiles the window spans.
+        passed: Tiles that ran out since the row was written.
+        oldest: The oldest tile the total counts.
+        width: Columns of a tile.
+        cells: Out.
+        out: First cell.
     """
-    for place in range(out, out + 3):
-        marks[place] = 1
-    if member != 0:
-        marks[out + 3] = 1
-        marks[out + 5] = 1
-    if start == 0:
+    if passed >= spanned:
         return
-    for slot in range(start, start + cap * at.SET_SLOT, at.SET_SLOT):
-        if arena[slot] == 0:
-            break
-        age_us = now_us - arena[slot + 1]
-        cells[out] += age_us < at.HOUR_US
-        cells[out + 1] += age_us < at.DAY_US
-        cells[out + 2] += age_us < 30 * at.DAY_US
-        if arena[slot] == member:
-            cells[out + 3] = 1
-            cells[out + 4] = now_us - (arena[slot + 2] >> at.SEEN_BITS) * 1_000_000
-            cells[out + 5] = arena[slot + 2] & agg.SEEN_MASK
-            marks[out + 4] = 1
+    win.copy_run(cells, out, arena, totals, width)
+    turn = oldest % kept
+    for _ in range(passed):
+        win.take_run(cells, out, arena, tiles + turn * width, width)
+        turn += 1
+        if turn == kept:
+            turn = 0
+
+
+@kernel
+def _read_windows(
+    arena: Ints, block: int, now_us: int, needs: int, cells: Ints, marks: Marks, first: int
+) -> None:
+    if needs & at.NEED_24H:
+        newest = arena[block + at.HOUR_TILE]
+        _read_totals(
+            arena, block + at.TOTALS_24H, block + at.HOUR_AT, at.HOUR_TILES, at.HOUR_TILES,
+            now_us // at.HOUR_US - newest, newest - at.HOUR_TILES + 1, win.HOUR_WIDTH,
+            cells, first + FIRST_24H,
+        )  # fmt: skip
+    newest = arena[block + at.DAY_TILE]
+    passed = now_us // at.DAY_US - newest
+    if needs & at.NEED_7D:
+        _read_totals(
+            arena, block + at.TOTALS_7D, block + at.DAY_AT, at.DAY_TILES, at.SEVEN_TILES,
+            passed, newest - at.SEVEN_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_7D,
+        )  # fmt: skip
+    if needs & at.NEED_30D:
+        _read_totals(
+            arena, block + at.TOTALS_30D, block + at.DAY_AT, at.DAY_TILES, at.DAY_TILES,
+            passed, newest - at.DAY_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_30D,
+        )  # fmt: skip
+    if needs & at.NEED_MAX:
+        largest = -1
+        for tile in range(newest - at.DAY_TILES + 1 + passed, newest + 1):
+            largest = max(largest, arena[block + at.MAX_AT + tile % at.DAY_TILES] - 1)
+        cells[first + MAX_30D] = largest
+        marks[first + MAX_30D] = largest >= 0
+    if needs & at.NEED_90D:
+        newest = arena[block + at.WEEK_TILE]
+        _read_totals(
+            arena, block + at.TOTALS_90D, block + at.WEEK_AT, at.WEEK_TILES, at.WEEK_TILES,
+            now_us // at.WEEK_US - newest, newest - at.WEEK_TILES + 1, win.WEEK_WIDTH,
+            cells, first + FIRST_90D,
+        )  # fmt: skip
+
+
+@kernel
+def _read_journal(
+    arena: Ints, journal: int, now_us: int, cells: Ints, marks: Marks, first: int, delta: Ints
+) -> None:
+    """Read all windows of a row in its small form, by the tiles its entries would stand in."""
+    hour, day, week = now_us // at.HOUR_US, now_us // at.DAY_US, now_us // at.WEEK_US
+    start = journal + at.JOURNAL_HEAD
+    for entry in range(start, start + arena[journal] * at.ENTRY, at.ENTRY):
+        then_us, what = arena[entry], arena[entry + 3]
+        if week - then_us // at.WEEK_US >= at.WEEK_TILES:
+            continue
+        win.fill(delta, arena[entry + 1], arena[entry + 2], what)
+        win.add_run(cells, first + FIRST_90D, delta, win.WEEKS_FROM, win.WEEK_WIDTH)
+        days = day - then_us // at.DAY_US
+        if days < at.DAY_TILES:
+            win.add_run(cells, first + FIRST_30D, delta, win.DAYS_FROM, win.DAY_WIDTH)
+            if what & 255 == win.ATTEMPTED:
+                cells[first + MAX_30D] = max(cells[first + MAX_30D], arena[entry + 1])
+                marks[first + MAX_30D] = 1
+        if days < at.SEVEN_TILES:
+            win.add_run(cells, first + FIRST_7D, delta, win.DAYS_FROM, win.DAY_WIDTH)
+        if hour - then_us // at.HOUR_US < at.HOUR_TILES:
+            win.add_run(cells, first + FIRST_24H, delta, 0, win.HOUR_WIDTH)

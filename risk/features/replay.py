@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from risk.features.catalogue import FEATURE_COUNT, PRESENCE_BYTES
+from risk.features.catalogue import FEATURES
+from risk.features.definition import Feature
 from risk.features.event import EVENT_WIDTH, KEY_COUNT
 from risk.state.store import MemoryStateStore
 
@@ -17,6 +18,7 @@ def replay(
     events: npt.NDArray[np.int64],
     *,
     store: MemoryStateStore | None = None,
+    features: tuple[Feature, ...] = FEATURES,
     progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return the features of every event of a log, in its order.
@@ -24,6 +26,7 @@ def replay(
     Args:
         events: Shape ``(n, EVENT_WIDTH)``, as the log holds them.
         store: State to start from and to leave at the log's end; a fresh one by default.
+        features: What a fresh state answers with: the catalogue, more, or less.
         progress: Called with the number of events done, now and then.
 
     Returns:
@@ -34,13 +37,13 @@ def replay(
     """
     if events.ndim != 2 or events.shape[1] != EVENT_WIDTH:  # noqa: PLR2004 - a matrix
         raise ValueError(f"events must have shape (n, {EVENT_WIDTH}), not {events.shape}")
-    state = store or MemoryStateStore()
-    features = np.full((len(events), FEATURE_COUNT), np.nan)
-    presence = np.zeros((CHUNK, PRESENCE_BYTES), dtype=np.uint8)
+    state = store or MemoryStateStore(features)
+    columns = np.full((len(events), state.features.size), np.nan)
+    presence = np.zeros((CHUNK, state.presence.size), dtype=np.uint8)
     key_seqs = np.zeros((CHUNK, KEY_COUNT), dtype=np.int64)
     for first in range(0, len(events), CHUNK):
         part = np.ascontiguousarray(events[first : first + CHUNK])
-        state.run(part, features[first : first + CHUNK], presence, key_seqs)
+        state.run(part, columns[first : first + CHUNK], presence, key_seqs)
         if progress:
             progress(first + len(part))
-    return features
+    return columns

@@ -1,36 +1,52 @@
-"""The language of rules: a checked expression, compiled to one Python function for all rules.
+"""The language of rules: from text to a checked tree, or a refusal that says what to write.
 
 An expression is written in Python's syntax and means less: features and fields of the payment,
-numbers and words, ``+ - * /``, comparisons, ``in {…}``, ``and or not``, and ``missing(name)``.
-Nothing else parses: no calls, no attributes, no subscripts. The function is generated from the
-checked tree alone; words of the author never reach it.
+numbers with or without a unit (``yuan(500)``, ``minutes(5)``), words, ``+ - * /``, comparisons,
+``in {…}``, ``in list("…")``, ``and or not``, and ``missing(name)``. Nothing else parses: no
+attributes, no subscripts, no other calls. What the tree means is said in `risk.rules.tree`; units
+in `risk.rules.units`. docs/RULES.md is the page for authors.
 
 Missing evidence makes a comparison false (never true, and never an error), division by zero gives
-missing. Identities and words (`pay_type == "wechat"`, `mcc in {"7995"}`) compare as the hashes the
+missing. Identities and words (`pay_type == "wechat"`, `mcc in {"7995"}`) become the numbers the
 log holds, so a rule can be run again over the log years later.
 """
 
 import ast
-import difflib
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+import unicodedata
+from collections.abc import Collection
+from fractions import Fraction
+from typing import Final, cast
 
-from risk.features import event
 from risk.features.catalogue import PLACES
-from risk.features.event import FIRST_CONTEXT, INDEX, KEYS
-from risk.features.fields import CONTEXT_FIELDS
-from risk.features.identity import code_of, identify
+from risk.features.event import FIRST_CONTEXT, INDEX
+from risk.rules import tree, units
+from risk.rules.names import (
+    CODE_LETTERS,
+    NAMES,
+    NUMBERS,
+    PERSONS,
+    WORDS,
+    NumberOf,
+    closest,
+    kind_of,
+    number_of,
+)
+from risk.rules.problems import RuleError
+from risk.rules.tree import CompareSign, Truth, WordRef
+from risk.rules.units import CONSTRUCTORS, Clash, Constant, Measured, Sign, Term
 
-WORDS: Final = (*KEYS[:8], *event.WORDS, "currency", "pay_type")
-NUMBERS: Final = CONTEXT_FIELDS
-CODES: Final = tuple(word for word in WORDS if word.endswith(("country", "currency")))
-NAMES: Final = (*PLACES, *NUMBERS, *WORDS)
-MAX_LENGTH: Final = 2_000
-MAX_NODES: Final = 200
-_ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
-_COMPARE: Final = {
+LENGTH_MAX: Final = 2_000
+PART_COUNT_MAX: Final = 200
+DEPTH_MAX: Final = 30
+_TEXT_SHOWN: Final = 40
+_NUMBER_DIGITS_MAX: Final = 10**units.DECIMAL_EXPONENT_MAX
+_SIGNS: Final[dict[type[ast.operator], Sign]] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+}
+_COMPARE: Final[dict[type[ast.cmpop], CompareSign]] = {
     ast.Lt: "<",
     ast.LtE: "<=",
     ast.Gt: ">",
@@ -39,206 +55,293 @@ _COMPARE: Final = {
     ast.NotEq: "!=",
 }
 
-Evaluate = Callable[[memoryview, list[int]], int]
-"""(features, the event's integers) -> a bit for each rule that fired."""
-
-
-class RuleError(ValueError):
-    """An expression is not a rule; says which rule, where, and what would do."""
-
-    def __init__(self, rule: str, problem: str, column: int = 0) -> None:
-        super().__init__(f"rule {rule!r}, column {column + 1}: {problem}")
-        self.rule = rule
-        self.problem = problem
-        self.column = column
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """A piece of generated code and what it stands for: number, word, truth."""
-
-    code: str
-    kind: str
-    word: str = ""
-
 
 class _Checker:
-    """Turns one expression into code, or refuses it."""
+    """Turns one parsed expression into a tree, or refuses it."""
 
-    def __init__(self, rule: str) -> None:
+    def __init__(
+        self, rule: str, text: str, list_names: Collection[str] | None, numbers: NumberOf
+    ) -> None:
         self._rule = rule
+        self._text = text
+        self._list_names = list_names
+        self._number_of = numbers
+        self._depth = 0
 
-    def truth(self, node: ast.expr) -> str:
-        term = self.term(node)
-        if term.kind == "truth":
-            return term.code
-        raise self._refused(node, "a rule must compare something: a number is not a yes or no")
+    def truth(self, node: ast.expr) -> Truth:
+        """Check a yes or no."""
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise self._refused(node, "deep", most=DEPTH_MAX)
+        try:
+            match node:
+                case ast.BoolOp():
+                    parts = tuple(self.truth(part) for part in node.values)
+                    return tree.And(parts) if isinstance(node.op, ast.And) else tree.Or(parts)
+                case ast.UnaryOp(op=ast.Not()):
+                    return tree.Not(self.truth(node.operand))
+                case ast.Compare():
+                    return self._comparison(node)
+                case ast.Call(func=ast.Name(id="missing"), args=[only], keywords=[]):
+                    return self._missing(only)
+                case _:
+                    self._value(node)
+                    raise self._refused(node, "truth")
+        finally:
+            self._depth -= 1
 
-    def term(self, node: ast.expr) -> _Term:  # noqa: PLR0911 - one return a kind of node
+    def _refused(self, node: ast.expr, code: str, **values: object) -> RuleError:
+        lines = self._text.splitlines() or [""]
+        line = lines[min(node.lineno, len(lines)) - 1]
+        column = len(line.encode()[: node.col_offset].decode("utf-8", "ignore"))
+        column -= node.lineno == 1  # The parenthesis that `parse` puts before the text.
+        return RuleError(self._rule, code, line=node.lineno - 1, column=max(column, 0), **values)
+
+    def _clashed(self, node: ast.expr, clash: Clash) -> RuleError:
+        return self._refused(node, clash.code, **clash.values)
+
+    def _shown(self, node: ast.expr) -> str:
+        text = " ".join((ast.get_source_segment(self._text, node) or "").split())
+        return text if len(text) <= _TEXT_SHOWN else f"{text[: _TEXT_SHOWN - 1]}…"
+
+    def _value(self, node: ast.expr) -> Term | WordRef:
+        """Check anything that can be compared: a number or a word."""
+        if isinstance(node, ast.Name):
+            return self._name(node)
+        return self._term(node)
+
+    def _name(self, node: ast.Name) -> Term | WordRef:
+        name = node.id
+        if ast.get_source_segment(self._text, node) != name:
+            # Python reads full-width and other look-alike letters as plain ones; people don't.
+            raise self._refused(node, "character", char=repr(self._shown(node)))
+        if name in PLACES:
+            place = PLACES[name]
+            return Measured(tree.FeatureRef(place, name), units.FEATURE_MEASURES[place], name)
+        if name in NUMBERS:
+            index = INDEX[name]
+            field = tree.FieldRef(index, index - FIRST_CONTEXT, name)
+            return Measured(field, units.measure_of_field(name), name)
+        if name in WORDS:
+            return WordRef(INDEX[name], name, kind_of(name))
+        raise self._refused(node, "name", name=name, close=closest(name, NAMES))
+
+    def _term(self, node: ast.expr) -> Term:
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise self._refused(node, "deep", most=DEPTH_MAX)
+        try:
+            return self._number(node)
+        except Clash as clash:
+            raise self._clashed(node, clash) from None
+        finally:
+            self._depth -= 1
+
+    def _number(self, node: ast.expr) -> Term:
         match node:
             case ast.Name():
-                return self._name(node)
+                found = self._name(node)
+                if isinstance(found, WordRef):
+                    raise self._refused(node, "number", kind=f"word ({found.name})")
+                return found
             case ast.Constant():
-                return self._constant(node)
-            case ast.BoolOp():
-                word = " and " if isinstance(node.op, ast.And) else " or "
-                return _Term(f"({word.join(self.truth(part) for part in node.values)})", "truth")
-            case ast.UnaryOp():
-                return self._unary(node)
-            case ast.BinOp():
-                return self._arithmetic(node)
-            case ast.Compare():
-                return self._comparison(node)
+                return Constant(self._literal(node), "", self._shown(node))
+            case ast.UnaryOp(op=ast.USub()):
+                return self._negated(node)
+            case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div()):
+                left, right = self._term(node.left), self._term(node.right)
+                return units.arithmetic(_SIGNS[type(node.op)], left, right, self._shown(node))
+            case ast.BoolOp() | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+                raise self._refused(node, "number", kind="yes or no")
             case ast.Call():
-                return self._call(node)
+                return self._quantity(node)
+            case ast.BinOp() | ast.UnaryOp():
+                raise self._refused(node, "node", what=type(node.op).__name__)
             case _:
-                raise self._refused(node, f"{type(node).__name__} is not part of the language")
+                raise self._refused(node, "node", what=type(node).__name__)
 
-    def _refused(self, node: ast.expr, problem: str) -> RuleError:
-        return RuleError(self._rule, problem, node.col_offset)
-
-    def _name(self, node: ast.Name) -> _Term:
-        name = node.id
-        if name in PLACES:
-            return _Term(f"v[{PLACES[name]}]", "number")
-        if name in NUMBERS:
-            place = INDEX[name]
-            bit = place - FIRST_CONTEXT
-            return _Term(f"(e[{place}] if e[{INDEX['presence']}] >> {bit} & 1 else nan)", "number")
-        if name in WORDS:
-            return _Term(f"e[{INDEX[name]}]", "word", name)
-        close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise self._refused(node, f"unknown name {name!r}{hint}")
-
-    def _constant(self, node: ast.Constant) -> _Term:
+    def _literal(self, node: ast.Constant) -> Fraction:
         value = node.value
         if isinstance(value, str):
-            return _Term(repr(value), "text")
+            raise self._refused(node, "number", kind="text")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._refused(node, f"{value!r} is neither a number nor a word")
-        number = float(value) if abs(value) < 1e300 else math.inf  # noqa: PLR2004 - float's range
-        if not math.isfinite(number):
-            raise self._refused(node, "the number is too large")
-        return _Term(repr(number), "number")
+            raise self._refused(node, "constant", value=self._shown(node))
+        if not abs(value) < _NUMBER_DIGITS_MAX:
+            raise self._refused(node, "large")
+        return Fraction(str(value))
 
-    def _unary(self, node: ast.UnaryOp) -> _Term:
-        if isinstance(node.op, ast.Not):
-            return _Term(f"(not {self.truth(node.operand)})", "truth")
-        if isinstance(node.op, ast.USub):
-            return _Term(f"(-{self._number(node.operand)})", "number")
-        raise self._refused(node, f"{type(node.op).__name__} is not part of the language")
+    def _negated(self, node: ast.UnaryOp) -> Term:
+        term = self._term(node.operand)
+        if isinstance(term, Constant):
+            return Constant(-term.value, term.dimension, self._shown(node))
+        return Measured(tree.Negate(term.node), term.measure, self._shown(node))
 
-    def _number(self, node: ast.expr) -> str:
-        term = self.term(node)
-        if term.kind != "number":
-            raise self._refused(node, f"a number is wanted here, not a {term.kind}")
-        return term.code
+    def _quantity(self, node: ast.Call) -> Term:
+        match node:
+            case ast.Call(func=ast.Name(id=unit)) if unit in CONSTRUCTORS:
+                return self._constructed(node, unit)
+            case ast.Call(func=ast.Name(id="list")):
+                raise self._refused(node, "list_call")
+            case ast.Call(func=ast.Name(id="missing"), args=[_], keywords=[]):
+                raise self._refused(node, "number", kind="yes or no")
+            case _:
+                raise self._refused(node, "call")
 
-    def _arithmetic(self, node: ast.BinOp) -> _Term:
-        left, right = self._number(node.left), self._number(node.right)
-        if isinstance(node.op, ast.Div):
-            return _Term(f"divide({left}, {right})", "number")
-        sign = _ARITHMETIC.get(type(node.op))
-        if sign is None:
-            raise self._refused(node, f"{type(node.op).__name__} is not part of the language")
-        return _Term(f"({left} {sign} {right})", "number")
+    def _constructed(self, node: ast.Call, unit: str) -> Term:
+        dimension, size = CONSTRUCTORS[unit]
+        if len(node.args) != 1 or node.keywords:
+            raise self._refused(node, "unit_call", unit=unit)
+        value = self._term(node.args[0])
+        if not isinstance(value, Constant) or value.dimension:
+            raise self._refused(node, "unit_call", unit=unit)
+        return Constant(value.value * size, dimension, self._shown(node))
 
-    def _comparison(self, node: ast.Compare) -> _Term:
+    def _missing(self, node: ast.expr) -> Truth:
+        value = self._value(node)
+        if isinstance(value, WordRef):
+            return tree.WordMissing(value)
+        return tree.NumberMissing(self._node(node, value))
+
+    def _node(self, node: ast.expr, term: Term) -> tree.Numeric:
+        if isinstance(term, Measured):
+            return term.node
+        try:
+            return units.number(term.value)
+        except Clash as clash:
+            raise self._clashed(node, clash) from None
+
+    def _comparison(self, node: ast.Compare) -> Truth:
         parts = []
         left = node.left
         for operator, right in zip(node.ops, node.comparators, strict=True):
             parts.append(self._one(node, left, operator, right))
             left = right
-        return _Term(f"({' and '.join(parts)})", "truth")
+        return parts[0] if len(parts) == 1 else tree.And(tuple(parts))
 
-    def _one(self, node: ast.expr, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
+    def _one(self, node: ast.expr, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Truth:
         if isinstance(operator, ast.In | ast.NotIn):
-            return self._membership(left, operator, right)
+            return self._membership(left, right, negated=isinstance(operator, ast.NotIn))
         sign = _COMPARE.get(type(operator))
         if sign is None:
-            raise self._refused(node, f"{type(operator).__name__} is not part of the language")
-        one = self.term(left)
-        if one.kind == "word":
-            if sign not in {"==", "!="}:
-                raise self._refused(left, f"{one.word} has no order; use == or !=")
-            # 0 is "not sent": it equals nothing and differs from nothing.
-            return f"({one.code} and {one.code} {sign} {self._hash(one.word, right)})"
-        a, b = self._number(left), self._number(right)
-        # Missing is NaN, and NaN != x would be true.
-        return f"({a} < {b} or {a} > {b})" if sign == "!=" else f"{a} {sign} {b}"
+            raise self._refused(node, "node", what=type(operator).__name__)
+        one = self._value(left)
+        if isinstance(one, WordRef):
+            return self._words(left, one, sign, right)
+        try:
+            a, b, _ = units.alike(one, self._term(right))
+        except Clash as clash:
+            raise self._clashed(left, clash) from None
+        return tree.Compare(sign, a, b)
 
-    def _hash(self, word: str, node: ast.expr) -> str:
+    def _words(self, node: ast.expr, one: WordRef, sign: CompareSign, right: ast.expr) -> Truth:
+        if sign != "==" and sign != "!=":  # noqa: PLR1714 - the type checker narrows this form
+            raise self._refused(node, "order", name=one.name)
+        other = self._value(right) if isinstance(right, ast.Name) else None
+        if isinstance(other, WordRef):
+            if other.kind != one.kind:
+                raise self._refused(node, "kinds", left=one.name, right=other.name)
+            return tree.WordPair(sign, one, other)
+        return tree.WordCompare(sign, one, self._word_number(one, right))
+
+    def _word_number(self, word: WordRef, node: ast.expr) -> int:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-            raise self._refused(node, f'{word} compares with a word in quotes, as "abc"')
-        if word in CODES:
-            return str(code_of(node.value))
-        return str(identify("address" if word.endswith("_address") else word, node.value))
+            raise self._refused(node, "word", name=word.name)
+        if word.kind in PERSONS:
+            raise self._refused(node, "person", name=word.name)
+        text = node.value
+        wanted = CODE_LETTERS.get(word.kind)
+        if wanted and not (len(text) == wanted[0] and text.isascii() and text.isalnum()):
+            count, example = wanted
+            raise self._refused(node, "code", name=word.name, count=count, example=example)
+        number = self._number_of(word.kind, text)
+        if not number:
+            raise self._refused(node, "nothing", text=text, name=word.name)
+        return number
 
-    def _membership(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> str:
-        if not isinstance(right, ast.Set | ast.List | ast.Tuple):
-            raise self._refused(right, "write the choices as {…}")
-        one = self.term(left)
-        negated = "not " if isinstance(operator, ast.NotIn) else ""
-        if one.kind == "word":
-            items = [self._hash(one.word, item) for item in right.elts]
-            return f"({one.code} and {one.code} {negated}in {{{', '.join(items)}}})"
-        number = self._number(left)
-        items = [self._number(item) for item in right.elts]
-        present = f"{number} == {number}"
-        return f"({present} and {number} {negated}in ({', '.join(items)},))"
+    def _membership(self, left: ast.expr, right: ast.expr, *, negated: bool) -> Truth:
+        one = self._value(left)
+        if isinstance(right, ast.Call):
+            if not isinstance(one, WordRef):
+                raise self._refused(left, "list_call")
+            return tree.ListMembership(one, self._list_name(right), negated)
+        if not isinstance(right, ast.Set | ast.List | ast.Tuple) or not right.elts:
+            raise self._refused(right, "choices")
+        if isinstance(one, WordRef):
+            numbers = tuple(self._word_number(one, item) for item in right.elts)
+            return tree.WordMembership(one, numbers, negated)
+        choices = tuple(self._choice(one, item) for item in right.elts)
+        return tree.Membership(self._node(left, one), choices, negated)
 
-    def _call(self, node: ast.Call) -> _Term:
-        only = node.args[0] if len(node.args) == 1 and not node.keywords else None
-        if not isinstance(node.func, ast.Name) or node.func.id != "missing" or only is None:
-            raise self._refused(node, "missing(name) is the only call there is")
-        term = self.term(only)
-        if term.kind == "word":
-            return _Term(f"({term.code} == 0)", "truth")
-        number = self._number(only)
-        return _Term(f"({number} != {number})", "truth")
+    def _choice(self, one: Term, item: ast.expr) -> float:
+        choice = self._term(item)
+        if not isinstance(choice, Constant):
+            raise self._refused(item, "choice")
+        try:
+            _, found, _ = units.alike(one, choice)
+        except Clash as clash:
+            raise self._clashed(item, clash) from None
+        return cast("tree.Number", found).value
+
+    def _list_name(self, node: ast.Call) -> str:
+        match node:
+            case ast.Call(
+                func=ast.Name(id="list"), args=[ast.Constant(value=str(name))], keywords=[]
+            ):
+                if self._list_names is not None and name not in self._list_names:
+                    close = closest(name, self._list_names)
+                    raise self._refused(node, "list", name=name, close=close)
+                return name
+            case _:
+                raise self._refused(node, "list_call")
 
 
-def check(rule: str, expression: str) -> str:
-    """Return the code of a checked expression.
+def _hidden(text: str) -> str:
+    """Return the first character that doesn't show, such as one that turns the reading order."""
+    for char in text:
+        if unicodedata.category(char).startswith("C") and char not in "\n\t":
+            return char
+    return ""
+
+
+def parse(
+    rule: str,
+    expression: str,
+    *,
+    list_names: Collection[str] | None = None,
+    numbers: NumberOf = number_of,
+) -> Truth:
+    """Check an expression and return its tree.
 
     Args:
         rule: The rule's name, for the error.
         expression: What its author wrote.
+        list_names: The lists there are; None lets any name pass.
+        numbers: Which number stands for a word.
 
     Raises:
         RuleError: it is not part of the language.
     """
-    if len(expression) > MAX_LENGTH:
-        raise RuleError(rule, f"longer than {MAX_LENGTH} characters")
+    if len(expression) > LENGTH_MAX:
+        raise RuleError(rule, "long", most=LENGTH_MAX)
+    hidden = _hidden(expression)
+    if hidden:
+        raise RuleError(
+            rule, "character", column=expression.index(hidden), char=f"U+{ord(hidden):04X}"
+        )
+    # In parentheses, so that a long rule may go over several lines.
+    text = f"({expression}\n)"
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        parsed = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        column = getattr(error, "offset", None) or 1
-        raise RuleError(rule, f"not an expression: {error}", column - 1) from error
-    if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-        raise RuleError(rule, f"more than {MAX_NODES} parts")
-    return _Checker(rule).truth(tree.body)
-
-
-def _divide(left: float, right: float) -> float:
-    return left / right if right else math.nan
-
-
-def compile_rules(rules: list[tuple[str, str]]) -> Evaluate:
-    """Compile (name, expression) pairs to one function that returns a bit for each that fired.
-
-    Raises:
-        RuleError: one of them is not part of the language.
-    """
-    lines = ["def evaluate(v, e):", " hits = 0"]
-    for place, (name, expression) in enumerate(rules):
-        lines += [f" if {check(name, expression)}:", f"  hits |= {1 << place}"]
-    lines.append(" return hits")
-    scope: dict[str, object] = {"__builtins__": {}, "nan": math.nan, "divide": _divide}
-    # Generated above from a checked tree: numbers and operators, no text of the author.
-    exec(compile("\n".join(lines), "<rules>", "exec"), scope)  # noqa: S102
-    evaluate = scope["evaluate"]
-    if not callable(evaluate):
-        raise TypeError("the compiled rules are no function")
-    return evaluate
+        line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+        column -= 2 if line == 1 else 1
+        detail = getattr(error, "msg", "") or type(error).__name__
+        raise RuleError(
+            rule, "syntax", line=line - 1, column=max(column, 0), detail=detail
+        ) from error
+    if sum(1 for _ in ast.walk(parsed)) > PART_COUNT_MAX:
+        raise RuleError(rule, "parts", most=PART_COUNT_MAX)
+    if parsed.body.col_offset == 0 and not isinstance(parsed.body, ast.Tuple | ast.GeneratorExp):
+        # Our parenthesis was closed by the author's: "a) or (b".
+        raise RuleError(rule, "syntax", detail="unmatched ')'")
+    return _Checker(rule, text, list_names, numbers).truth(parsed.body)

@@ -17,7 +17,7 @@ from risk.compiled import ENGINE_VERSION
 from risk.features.catalogue import FEATURE_HASH
 
 Arrays = dict[str, npt.NDArray[np.int64]]
-ARRAYS: Final = ("arena", "keys", "bases", "meta")
+ARRAYS: Final = ("arena", "table", "meta")
 
 
 def save(path: Path, seq: int, arrays: Arrays) -> None:

@@ -5,6 +5,8 @@ before it and the number of the event that last wrote each entity's row. A decis
 numbers, so replay stays exact even where several owners split the entities between them.
 """
 
+import mmap
+import sys
 import threading
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -13,19 +15,44 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.features import kernel
-from risk.features.aggregates import KEYS_HELD, META_WIDTH, USED
-from risk.features.catalogue import FEATURE_COUNT, PRESENCE_BYTES, plan
+from risk.features.catalogue import FEATURES, plan
+from risk.features.definition import Feature
 from risk.features.event import EVENT_WIDTH, KEY_COUNT
-from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT
+from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT, needs_of
+from risk.features.memory import HAND, KEYS_HELD, META_WIDTH, PROMOTED, SWEPT, USED, refill
+from risk.features.recent import SCRATCH_WIDTH
+from risk.features.windows import DELTA_WIDTH
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
 
-FIRST_KEYS_COUNT: Final = 1 << 18
-# Address space, not memory: the system gives a page when it is first written. Growing later means
-# copying, which takes longer than a payment may wait.
-FIRST_ARENA_COUNT: Final = 1 << 26
+FIRST_SLOTS: Final = 1 << 22  # Of the table: room for half as many entities.
+# Address space, not memory: the system gives a page when it is first written. Growing by copying
+# would take longer than a payment may wait, so more is asked for than any machine has; less where
+# the system refuses.
+ARENA_BYTES: Final = 1 << 36
+LEAST_ARENA_BYTES: Final = 1 << 28
+_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+
+
+def reserve(arena_bytes: int = ARENA_BYTES) -> Ints:
+    """Return an arena of zeros that takes memory only where it is written.
+
+    Raises:
+        MemoryError: not even `LEAST_ARENA_BYTES` are to be had.
+    """
+    while arena_bytes >= LEAST_ARENA_BYTES:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        try:
+            space = mmap.mmap(-1, arena_bytes, flags=flags)
+        except OSError:
+            arena_bytes //= 2
+            continue
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # Rows lie apart: small pages cost more than memory.
+            space.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(space, dtype=np.int64)
+    raise MemoryError(f"the system gives no {LEAST_ARENA_BYTES >> 20} MiB of address space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +84,36 @@ class StateStore(Protocol):
 
 
 class MemoryStateStore:
-    """The state as four numpy arrays of this process, growing by doubling.
+    """The state as arrays of this process.
 
     One arena of int64 holds all rows; an open-addressed table leads from an entity's number to
     its row. `step` is the fast path for one event and writes into this store's own buffers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, features: tuple[Feature, ...] = FEATURES) -> None:
+        """Make an empty state that answers with `features`, in their order.
+
+        Raises:
+            ValueError: two features share a name.
+        """
         self._lock = threading.Lock()
-        self._plan = plan()
+        self._plan = plan(features)
+        used = {cell for feature in features for cell in feature.formula.cells}
+        self._needs = np.array(needs_of(used), dtype=np.int64)
         self._cells = np.zeros(CELL_COUNT, dtype=np.int64)
         self._marks = np.zeros(CELL_COUNT, dtype=np.uint8)
         self._places = np.zeros(KEY_COUNT, dtype=np.int64)
-        self.features = np.zeros(FEATURE_COUNT, dtype=np.float64)
-        self.presence = np.zeros(PRESENCE_BYTES, dtype=np.uint8)
+        self._scratch = np.zeros(SCRATCH_WIDTH, dtype=np.int64)
+        self._delta = np.zeros(DELTA_WIDTH, dtype=np.int64)
+        self.features = np.zeros(len(features), dtype=np.float64)
+        self.presence = np.zeros((len(features) + 7) // 8, dtype=np.uint8)
         self.key_seqs = np.zeros(KEY_COUNT, dtype=np.int64)
         self.clear()
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._arena = np.zeros(FIRST_ARENA_COUNT, dtype=np.int64)
-        self._keys = np.zeros(FIRST_KEYS_COUNT, dtype=np.int64)
-        self._bases = np.zeros(FIRST_KEYS_COUNT, dtype=np.int64)
+    def clear(self, slots: int = FIRST_SLOTS) -> None:
+        """Forget everything; `slots` is the size of the table, a power of two."""
+        self._arena = reserve()
+        self._table = np.zeros(2 * slots, dtype=np.int64)
         self._meta = np.zeros(META_WIDTH, dtype=np.int64)
         self._meta[USED] = HEADER_WIDTH  # Place 0 means "no row".
 
@@ -89,8 +124,18 @@ class MemoryStateStore:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of rows in use, and of the table that finds them."""
-        return int(self._meta[USED]) * 8 + self._keys.nbytes + self._bases.nbytes
+        """Bytes of rows and blocks given out, and of the table that finds them."""
+        return int(self._meta[USED]) * 8 + self._table.nbytes
+
+    @property
+    def promoted_count(self) -> int:
+        """How many rows outgrew the small form so far."""
+        return int(self._meta[PROMOTED])
+
+    @property
+    def swept_count(self) -> int:
+        """How many rows were taken back so far, because nobody had seen their entity for long."""
+        return int(self._meta[SWEPT])
 
     def step(self, event: Ints) -> None:
         """Read and apply one event; the answer stands in this store's own three buffers."""
@@ -98,13 +143,15 @@ class MemoryStateStore:
         kernel.step(
             event,
             self._arena,
-            self._keys,
-            self._bases,
+            self._table,
             self._meta,
             self._plan,
+            self._needs,
             self._cells,
             self._marks,
             self._places,
+            self._scratch,
+            self._delta,
             self.features,
             self.presence,
             self.key_seqs,
@@ -125,8 +172,8 @@ class MemoryStateStore:
         if events.ndim != 2 or events.shape[1] != EVENT_WIDTH:  # noqa: PLR2004 - a matrix
             raise ValueError(f"events must have shape (n, {EVENT_WIDTH}), not {events.shape}")
         count = len(events)
-        features = np.full((count, FEATURE_COUNT), np.nan)
-        presence = np.zeros((count, PRESENCE_BYTES), dtype=np.uint8)
+        features = np.full((count, self.features.size), np.nan)
+        presence = np.zeros((count, self.presence.size), dtype=np.uint8)
         key_seqs = np.zeros((count, KEY_COUNT), dtype=np.int64)
         with self._lock:
             self.run(np.ascontiguousarray(events), features, presence, key_seqs)
@@ -141,13 +188,15 @@ class MemoryStateStore:
                 events,
                 done,
                 self._arena,
-                self._keys,
-                self._bases,
+                self._table,
                 self._meta,
                 self._plan,
+                self._needs,
                 self._cells,
                 self._marks,
                 self._places,
+                self._scratch,
+                self._delta,
                 features,
                 presence,
                 key_seqs,
@@ -157,31 +206,25 @@ class MemoryStateStore:
         with self._lock:
             return {
                 "arena": self._arena[: int(self._meta[USED])].copy(),
-                "keys": self._keys.copy(),
-                "bases": self._bases.copy(),
+                "table": self._table.copy(),
                 "meta": self._meta.copy(),
             }
 
     def load(self, arrays: dict[str, Ints]) -> None:
         with self._lock:
             self._meta = arrays["meta"].copy()
-            self._keys = arrays["keys"].copy()
-            self._bases = arrays["bases"].copy()
-            used = arrays["arena"]
-            self._arena = np.zeros(max(FIRST_ARENA_COUNT, 2 * used.size), dtype=np.int64)
-            self._arena[: used.size] = used
+            self._table = arrays["table"].copy()
+            self._arena = reserve()
+            self._arena[: arrays["arena"].size] = arrays["arena"]
 
     def _make_room(self) -> None:
         if self._meta[USED] + WIDEST_EVENT > self._arena.size:
-            grown = np.zeros(2 * self._arena.size, dtype=np.int64)
+            grown = reserve(2 * self._arena.nbytes)
             grown[: self._arena.size] = self._arena
             self._arena = grown
-        if self._meta[KEYS_HELD] + ROW_KINDS > self._keys.size // 2:
-            self._rehash(2 * self._keys.size)
-
-    def _rehash(self, size: int) -> None:
-        held = self._bases != 0
-        keys = np.zeros(size, dtype=np.int64)
-        bases = np.zeros(size, dtype=np.int64)
-        kernel.refill(self._keys[held], self._bases[held], keys, bases)
-        self._keys, self._bases = keys, bases
+        if self._meta[KEYS_HELD] + ROW_KINDS > self._table.size // 4:
+            held = self._table.reshape(-1, 2)
+            table = np.zeros(2 * self._table.size, dtype=np.int64)
+            refill(held[held[:, 1] != 0], table)
+            self._table = table
+            self._meta[HAND] = 0

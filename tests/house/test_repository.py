@@ -47,6 +47,10 @@ def test_the_errors_page_is_current() -> None:
     assert (ROOT / "docs/ERRORS.md").read_text("utf-8") == reference.errors_page()
 
 
+def test_the_reasons_page_is_current() -> None:
+    assert (ROOT / "docs/REASONS.md").read_text("utf-8") == reference.reasons_page()
+
+
 def test_the_features_page_is_current() -> None:
     assert (ROOT / "docs/FEATURES.md").read_text("utf-8") == catalogue.documentation()
 

@@ -55,6 +55,20 @@ acts = st.builds(
     about=st.integers(0, 1_000),
 )
 streams = st.lists(acts, min_size=1, max_size=40)
+# One user and few days: rows outgrow their small form and rings fill.
+busy_streams = st.lists(
+    st.builds(
+        Act,
+        moved_s=st.sampled_from([0, 1, 30, 299, 301, 3_600, 40_000, 86_400, 200_000]),
+        names=st.tuples(*[st.just(0)] * 7),
+        amount_minor=st.integers(0, 10_000),
+        degrees=st.none(),
+        feedback=st.one_of(st.none(), st.none(), st.sampled_from(Feedback)),
+        about=st.integers(0, 1_000),
+    ),
+    min_size=20,
+    max_size=90,
+)
 
 
 def _name(kind: str, number: int | None) -> str | None:

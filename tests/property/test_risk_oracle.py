@@ -10,15 +10,17 @@ import subprocess
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from risk.features.catalogue import PLACES
 from risk.features.event import AMOUNT, AT_US, FEEDBACK, FIRST_KEY, FRAUD, GENUINE, KIND
 from risk.features.replay import replay
-from tests.property.risk_streams import Act, events_of, streams
+from tests.property.risk_streams import Act, busy_streams, events_of, streams
 
 MINUTE, HOUR, DAY = 60 * 10**6, 3_600 * 10**6, 86_400 * 10**6
 ROLES = ("user", "device", "ip", "card", "merchant", "payee")
@@ -31,7 +33,7 @@ class Entity:
     clock: int = 0
     paid: list[tuple[int, int]] = field(default_factory=list)
     verdicts: list[tuple[int, bool, int]] = field(default_factory=list)
-    failed: list[int] = field(default_factory=list)
+    outcomes: list[tuple[int, int, int]] = field(default_factory=list)
     met: dict[str, OrderedDict[int, tuple[int, int]]] = field(default_factory=dict)
 
     def since(self, now: int, tile: int, tiles: int) -> list[int]:
@@ -39,6 +41,14 @@ class Entity:
 
     def recent(self, now: int, window: int) -> list[int]:
         return [amount for at, amount in self.paid[-64:] if now - at < window]
+
+    def became(self, feedback: int, now: int, tile: int, tiles: int) -> list[int]:
+        """Amounts of outcomes of a kind within a window of tiles."""
+        return [
+            amount
+            for at, what, amount in self.outcomes
+            if what == feedback and now // tile - at // tile < tiles
+        ]
 
     def frauds(self, now: int, days: int) -> tuple[int, int]:
         known = [bad for at, bad, _ in self.verdicts if now // DAY - at // DAY <= days]
@@ -100,7 +110,8 @@ class Oracle:
             if len(good) >= 2:
                 mean, deviation = _moments(good)
                 out["amount_user_genuine_zscore"] = (amount - mean) / deviation
-            out["time_user_failed_24h"] = sum(now // HOUR - at // HOUR < 25 for at in entity.failed)
+            out["time_user_failed_24h"] = len(entity.became(2, now, HOUR, 25))
+            out |= self._user(entity, now, amount, month)
             if entity.paid:
                 out["time_user_gap_s"] = (now - entity.paid[-1][0]) / 10**6
         if role == "payee":
@@ -109,6 +120,28 @@ class Oracle:
             users = entity.met.get("user", OrderedDict())
             out["device_users_24h"] = sum(now - at < DAY for at, _ in users.values())
             out["device_fraud_30d"] = entity.frauds(now, 30)[0]
+        return out
+
+    def _user(self, entity: Entity, now: int, amount: int, month: list[int]) -> dict[str, float]:
+        out: dict[str, float] = {
+            "time_user_count_5m": len(entity.recent(now, 5 * MINUTE)),
+            "time_user_count_90d": len(entity.since(now, 7 * DAY, 14)),
+            "time_user_declined_24h": len(entity.became(7, now, HOUR, 25)),
+        }
+        if month and max(month) > 0:
+            out["amount_user_over_max_30d"] = amount / max(month)
+        if sum(month) > 0:
+            refunded = sum(entity.became(4, now, DAY, 31))
+            out["amount_user_refund_share_30d"] = refunded / sum(month)
+            out["time_user_declined_share_30d"] = len(entity.became(7, now, DAY, 31)) / len(month)
+        quarter = entity.since(now, 7 * DAY, 14)
+        if quarter:
+            out["amount_user_mean_90d"] = sum(quarter) / len(quarter)
+        times = [at for at, _ in entity.paid[-16:]] + [now]
+        gaps = [min((b - a) // 1_000, 1 << 28) for a, b in pairwise(times)]
+        if len(gaps) >= 3 and sum(gaps) > 0:
+            mean, deviation = _moments(gaps)
+            out["time_user_gap_spread"] = deviation / mean
         return out
 
     def _payee(self, entity: Entity, now: int, month: list[int]) -> dict[str, float]:
@@ -141,12 +174,12 @@ class Oracle:
             elif event[FEEDBACK] in (FRAUD, GENUINE):
                 bad = bool(event[FEEDBACK] == FRAUD)
                 entity.verdicts.append((entity.clock, bad, amount))
-            elif event[FEEDBACK] == 2:
-                entity.failed.append(entity.clock)
+            else:
+                entity.outcomes.append((entity.clock, int(event[FEEDBACK]), amount))
 
 
 @settings(max_examples=120, deadline=None)
-@given(stream=streams)
+@given(stream=st.one_of(streams, busy_streams))
 def test_windows_verdicts_and_sets_are_what_their_definitions_say(stream: list[Act]) -> None:
     events = events_of(stream)
     found = replay(events)

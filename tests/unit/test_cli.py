@@ -7,11 +7,16 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.commands import frame
 from gateway.refusal import Refused
 
 COMMANDS = (
     *("serve", "worker", "sandbox", "console", "demo", "replay", "train", "migrate", "explain"),
     *("bench", "doctor", "screenshots", "merchant create", "merchant rotate-key"),
+    *(f"rules {verb}" for verb in ("list", "show", "check", "add", "move", "history")),
+    *(f"lists {verb}" for verb in ("list", "show", "add", "remove", "import")),
+    *("policy show", "policy history", "policy check", "policy publish", "policy override"),
+    "policy challenger",
 )
 
 
@@ -91,6 +96,16 @@ def test_an_unknown_benchmark_names_those_there() -> None:
         ("train", "--synthetic", "--from-history"),
         ("replay", "absent.parquet", "--mapping", "handbook"),
         ("replay", "absent.parquet"),
+        ("policy", "show"),
+        ("policy", "history"),
+        ("policy", "check", "absent.json"),
+        ("policy", "publish", "absent.json", "--reason", "x"),
+        ("policy", "override", "M1", "--reason", "x"),
+        ("policy", "override", "M1", "--reason", " ", "--cap", "REVIEW"),
+        ("policy", "override", "M1", "--reason", "x", "--cap", "NEVER"),
+        ("policy", "override", "M1", "--reason", "x", "--cost", "review_minor=much"),
+        ("policy", "override", "M1", "--reason", "x", "--thresholds", "0.1,0.2"),
+        ("policy", "override", "M1", "--reason", "x", "--category", "unheard"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -113,4 +128,4 @@ def test_a_refusal_ends_with_code_two_and_one_line(
 
 
 def test_the_clock_counts_microseconds() -> None:
-    assert 1_700_000_000_000_000 < cli.clock_us() < 4_000_000_000_000_000
+    assert 1_700_000_000_000_000 < frame.clock_us() < 4_000_000_000_000_000

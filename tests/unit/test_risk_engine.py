@@ -22,9 +22,9 @@ from risk import (
 from risk.decision import Decision, EventKind
 from risk.features.catalogue import FEATURE_COUNT, PLACES
 from risk.features.event import INDEX, decode
-from risk.policy import Fallback
 from risk.rules.source import Action, Rule, RuleSet
 from risk.transaction import Behavior, Client, Device, Geo, Instrument, Payee, Payer
+from risk.verdict import Fallback
 
 AT_US = 1_700_000_000_000_000
 FULL = RiskContext(

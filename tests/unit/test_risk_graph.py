@@ -6,7 +6,7 @@ import pytest
 
 from risk import Engine, Feedback, RiskContext, Transaction, graph
 from risk.decision import Decision
-from risk.features import layout
+from risk.features import layout, memory
 from risk.features.catalogue import PLACES
 from risk.features.kernel import metres_between
 from risk.transaction import Client, Device, Geo, Instrument, Payee, Payer
@@ -51,18 +51,23 @@ def read(decision: Decision, name: str) -> float:
 def test_rings_are_the_components_networkx_finds() -> None:
     rng = np.random.default_rng(4)
     count = 120
-    width = layout.ROW_WIDTHS[layout.USER]
-    arena = np.zeros((2 * count + 1) * width, dtype=np.int64)
+    width = layout.ROW_WIDTHS[layout.USER] + 1
+    arena = np.zeros((2 * count + 1) * (width + memory.EPOCH_WORDS), dtype=np.int64)
+    meta = np.zeros(memory.META_WIDTH, dtype=np.int64)
+    meta[memory.USED] = (2 * count + 1) * width
+    for place in range(count, 2 * count):
+        arena[place * width - 1] = layout.DEVICE
     oracle: nx.Graph[int] = nx.Graph()
     for user, other in rng.integers(1, count, size=(100, 2)).tolist():
         left, right = user * width, (count + other) * width
-        graph.join(arena, left, right, 1_312, START_US)
+        graph.join(arena, meta, left, right, 1_312, START_US)
         oracle.add_edge(left, right)
 
     for component in nx.connected_components(oracle):
-        roots = {graph.root_of(arena, base, 1_312) for base in component}
+        nodes = {int(arena[base + graph.NODES_AT[arena[base - 1]]]) for base in component}
+        roots = {graph.root_of(arena, node, 1_312) for node in nodes}
         assert len(roots) == 1
-        node = roots.pop() + layout.NODE_AT + 1_312 % 2 * layout.NODE_WIDTH
+        node = roots.pop() + 1_312 % 2 * layout.NODE_WIDTH
         assert arena[node + graph.NODES] == len(component)
         assert arena[node + graph.USERS] == sum(base < count * width for base in component)
 
