@@ -144,13 +144,13 @@ def _engine(path: Path, out: Path, features: tuple[Feature, ...]) -> Figures:
 
     # What is compiled or loaded at first use is not what is measured.
     log.read(path, load("handbook"), rows_max=1_000)
-    replay(np.zeros((1, EVENT_WIDTH), dtype=np.int64), store=_Planned(features))
+    replay(np.zeros((1, EVENT_WIDTH), dtype=np.int64), store=MemoryStateStore(features))
     started_s = time.process_time()
     history = log.read(path, load("handbook"))
     read_s = time.process_time() - started_s
     kept_count = len(TWELVE) if features == TWELVE else 0
     kept = np.empty((len(history.at_us), kept_count))
-    store = _Planned(features)
+    store = MemoryStateStore(features)
     started_s = time.process_time()
     for first in range(0, len(history), PART_EVENTS):
         found = replay(history.events(first, first + PART_EVENTS), store=store)
@@ -188,16 +188,6 @@ def _pandas(path: Path, out: Path, every: int, rolled: "Rolled") -> Figures:
         figures |= {f"{name}s_rows": len(rows), f"{name}s_s": time.process_time() - started_s}
     np.savez(out, allow_pickle=False, **columns)
     return figures
-
-
-class _Planned(MemoryStateStore):
-    """A state that answers with other features than the catalogue's."""
-
-    def __init__(self, features: tuple[Feature, ...]) -> None:
-        super().__init__()
-        self._plan = np.array([feature.formula.compiled() for feature in features], dtype=np.int64)
-        self.features = np.zeros(len(features), dtype=np.float64)
-        self.presence = np.zeros((len(features) + 7) // 8, dtype=np.uint8)
 
 
 def _part(name: str, path: Path, out: Path, every: int) -> Figures:
