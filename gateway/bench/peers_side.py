@@ -10,6 +10,7 @@ it started.
 import contextlib
 import http.client
 import json
+import math
 import os
 import socket
 import subprocess
@@ -24,7 +25,7 @@ Samples = dict[str, list[int]]
 Row = dict[str, Any]
 Running = contextlib.AbstractContextManager["subprocess.Popen[bytes]"]
 
-START_S = 90.0
+START_S = 300.0  # A busy machine takes minutes to import both.
 PAUSE_S = 0.2
 STOP_S = 10.0
 
@@ -67,7 +68,8 @@ class Peers:
 
     def score(self, row: Row) -> float:
         """The model's answer for one row, from MLflow's server."""
-        data = [[row[name] for name in self.columns]]
+        # As null a missing value would turn its column into one of objects.
+        data = [[math.nan if row[name] is None else row[name] for name in self.columns]]
         body = {"dataframe_split": {"columns": self.columns, "data": data}}
         return float(_post(self._mlflow, "/invocations", body)["predictions"][0])
 
