@@ -41,10 +41,12 @@ from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
 from gateway.store.policies import seed_database
 from gateway.store.rules import start as start_rules
+from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
 from gateway.worker.alerts import AlertWriter
+from gateway.worker.anchor import Anchor
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
@@ -53,7 +55,7 @@ from gateway.worker.resolve import Resolver
 from gateway.worker.rules import RuleKeeper
 from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
-from risk.rules.names import number_of
+from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
@@ -100,6 +102,7 @@ class Gateway:
         sandbox: The sandbox this process serves itself, if it does.
         place_feedback: Gives waiting facts their place in the log now (owner only).
         alerts: Writes the alerts that wait.
+        anchor: Logs the chain's head, daily and at the end (owner only).
     """
 
     settings: Settings
@@ -113,6 +116,7 @@ class Gateway:
     sandbox: Sandbox | None = None
     place_feedback: FeedbackPlacer | None = None
     alerts: AlertWriter | None = None
+    anchor: Anchor | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -141,6 +145,8 @@ class Gateway:
         await self.context.writer.close()
         if self.context.risk is not None and not len(self.context.log):
             self.context.risk.save_snapshot(self.settings.var / SNAPSHOT)
+        if self.anchor is not None:
+            self.anchor.log()
         self.context.reader.dispose()
         self.context.raw_reader.close()
         if self.lock is not None:
@@ -171,8 +177,11 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     refresher = Refresher(risk, context.reader, book, clock_us)
     refresher.take_policy()
     alerts = AlertWriter(book, context.writer)
-    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    vault = Vault(settings.var)
+    context.subjects = Subjects(context.raw_reader, vault)
+    keys = KeyRing(context.reader, vault, clock_us)
     placer = FeedbackPlacer(context)
+    anchor = Anchor(context.raw_reader, clock_us)
     rules = RuleKeeper(context, settings.database_path, running)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
@@ -180,6 +189,8 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         "policy": refresher.policy,
         "rules": rules.run_once,
         "alerts": alerts.run_once,
+        "erasures": context.subjects.run_once,
+        "anchor": anchor.run_once,
     }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
@@ -193,6 +204,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         client=client,
         place_feedback=placer,
         alerts=alerts,
+        anchor=anchor,
         lock=lock,
     )
     mounts: dict[str, App] = {}
@@ -221,7 +233,8 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     rule_desk = RulesDeps(
         context=context,
         token=gateway.admin_token,
-        numbers=number_of,
+        numbers=context.subjects.number_of,
+        vault=vault,
         refresh=rules.refresh,
         running=lambda: rules.running,
     )
@@ -272,6 +285,7 @@ def _restored_engine(settings: Settings) -> RiskEngine:
         bundle_dir=settings.var / "bundles",
         deadline_us=settings.risk_deadline_us,
         fallback=settings.risk_fallback,
+        geo=newest(settings.var / "geo"),
     )
     raw = open_sqlite(settings.database_path, read_only=True)
     try:
