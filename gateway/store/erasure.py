@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.refusal import Refused
-from gateway.store.subjects import Subjects
+from gateway.store.lists import forget_word
+from gateway.store.subjects import ACCOUNT_KINDS, Subjects
 from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault
 
@@ -71,7 +72,8 @@ def erase_account(
     if account_id in reason or account_id in actor:
         raise Refused("the reason and the actor are kept: leave the account id out of them")
     with closing(open_sqlite(path)) as raw:
-        lookup = Subjects(raw, vault).lookup_of(account_id)
+        subjects = Subjects(raw, vault)
+        lookup = subjects.lookup_of(account_id)
         raw.execute("BEGIN IMMEDIATE")
         try:
             row = raw.execute(
@@ -82,6 +84,10 @@ def erase_account(
                 raise Refused("no such account: it was never seen, or it was erased before")
             subject_id, key_sealed, created_at_us = row
             counts = _counts(raw, subject_id)
+            listed_count = sum(
+                forget_word(raw, kind, subjects.number_of(kind, account_id))
+                for kind in sorted(ACCOUNT_KINDS)
+            )
             # First the key alone, byte over byte: a row of another size might be moved.
             raw.execute(
                 "UPDATE subjects SET key_sealed = zeroblob(length(key_sealed))"
@@ -92,7 +98,12 @@ def erase_account(
                 "UPDATE subjects SET lookup = NULL, erased_at_us = ? WHERE subject_id = ?",
                 (now_us, subject_id),
             )
-            detail = {"evidence": counts[0], "as_payee": counts[1], "known_since_us": created_at_us}
+            detail = {
+                "evidence": counts[0],
+                "as_payee": counts[1],
+                "on_lists": listed_count,
+                "known_since_us": created_at_us,
+            }
             _note(raw, subject_id, f"subject:{subject_id}", actor, reason, detail, now_us)
             raw.execute("COMMIT")
         finally:

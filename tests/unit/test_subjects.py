@@ -13,14 +13,18 @@ from sqlalchemy.pool import StaticPool
 
 from gateway.domain.errors import Busy
 from gateway.refusal import Refused
+from gateway.store import lists
 from gateway.store import subjects as module
 from gateway.store.erasure import Erasure, clean, erase_account
 from gateway.store.evidence import Erased, Evidence, open_evidence, seal
+from gateway.store.listing import lists_at
+from gateway.store.lists import NewEntry
 from gateway.store.migrate import migrate
-from gateway.store.subjects import Hidden, Subjects
+from gateway.store.subjects import Hidden, Subjects, numbers_in
 from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault, VaultDamaged
 from risk.features.identity import identify
+from risk.rules.lists import Purpose
 from risk.transaction import Client, Payee, Payer, RiskContext
 
 ALICE, SHOP = "alice@example.com", "account-of-a-shop"
@@ -269,3 +273,26 @@ def test_rules_and_lists_compare_with_the_number_that_events_hold(desk: Desk) ->
     assert (numbers("user", "nobody"), numbers("user", "")) == (0, 0)
     desk.erase(ALICE)
     assert numbers("user", ALICE) == 0
+
+
+def test_an_erased_person_stays_on_a_list_but_is_not_named_there(desk: Desk) -> None:
+    engine = create_engine("sqlite://", creator=lambda: desk.raw, poolclass=StaticPool)
+    with engine.connect() as conn:
+        numbers = numbers_in(conn, desk.vault, 1)
+        lists.create_list(conn, "vip", Purpose.ALLOW, actor="lin", reason="x", now_us=1)
+        lists.add_entries(
+            conn,
+            "vip",
+            [NewEntry(kind=kind, value=ALICE) for kind in ("user", "payee")],
+            actor="lin",
+            reason="x",
+            now_us=1,
+            numbers=numbers,
+        )
+        number = numbers("user", ALICE)
+        conn.commit()
+
+        done = desk.erase(ALICE)
+
+        assert (done.log_emptied, done.clear_count) == (True, 0)
+        assert number in lists_at(conn).by_name["vip"].of_kind("user")
