@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
 
-FIRST_SLOTS: Final = 1 << 22  # Of the table: room for half as many entities.
+FIRST_SLOTS: Final = 1 << 20  # Of the table: room for half as many entities.
 # Address space, not memory: the system gives a page when it is first written. Growing by copying
 # would take longer than a payment may wait, so more is asked for than any machine has; less where
 # the system refuses.
