@@ -1,9 +1,11 @@
 """What must hold of a database at any moment, whatever was killed: read from the tables alone.
 
 The demo, the replay and the kill test end with these checks, and `yumen doctor` runs the cheap
-ones. They share no code with what writes the tables, so a wrong booking can't excuse itself.
+ones. They share no code with what writes the tables, so a wrong booking can't excuse itself;
+only the form of a chained record is the same by definition.
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -48,6 +50,7 @@ def check_all(
             findings.append(acknowledged_exist(conn, acknowledged))
         findings.append(log_is_dense(conn))
         findings.append(vectors_replay(conn))
+        findings.append(chain_verifies(conn))
     return tuple(findings)
 
 
@@ -261,6 +264,21 @@ def vectors_replay(conn: Connection) -> Finding:
     except ValueError as problem:
         return Finding("vectors_replay", held=False, detail=str(problem))
     return Finding("vectors_replay", held=True, detail=f"{compared} vectors equal bit for bit")
+
+
+def chain_verifies(conn: Connection) -> Finding:
+    """Every decision and event is what it was when it was chained, and none is missing."""
+    from gateway.store.chain_proof import prove
+
+    raw = conn.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        raise TypeError(f"the chain is read from SQLite, not from {type(raw)}")
+    conn.rollback()  # The proof reads in a transaction of its own.
+    proof = prove(raw)
+    detail = f"{proof.checked_count} records"
+    if proof.broken is not None:
+        detail += f"; {proof.broken.kind.value} at place {proof.broken.n}: {proof.broken.detail}"
+    return Finding("chain_verifies", held=proof.broken is None, detail=detail)
 
 
 def differences(features: npt.NDArray[np.float64], stored: bytes) -> list[int]:

@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from sqlalchemy import Connection
 
 from gateway.commands.frame import AsJson, Var, clock_us, emit
-from gateway.commands.rules import Actor, Why, read_time, seeded, shown_time
-from gateway.offline import login_name
+from gateway.commands.rules import Actor, Why, numbers_for, read_time, seeded, shown_time
 from gateway.refusal import Refused
-from risk.rules.lists import Purpose
-from risk.rules.names import number_of
 
+if TYPE_CHECKING:  # Heavy: nothing of these before a command runs.
+    from sqlalchemy import Connection
+
+    from gateway.store.lists import Change
+
+Meant = Literal["ALLOW", "BLOCK", "NAMED"]
 app = typer.Typer(no_args_is_help=True, help="Lists: block, allow, named. / 黑白名单")
 _Name = Annotated[str, typer.Argument(help="The list's name. / 名单名称")]
 _Kind = Annotated[str, typer.Option(help="card, user, ip, device, country, … / 类型")]
@@ -65,7 +67,8 @@ def add(
     reason: Why,
     kind: _Kind = "",
     purpose: Annotated[
-        Purpose | None, typer.Option(help="Make the list first, for this. / 新建名单的用途")
+        Meant | None,
+        typer.Option(help="Make the list first, for this. / 新建名单的用途", case_sensitive=False),
     ] = None,
     expires: _Expires = "",
     actor: Actor = "",
@@ -73,21 +76,23 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Put words on a list, or make one with --purpose (加入名单, 或新建名单)."""
+    from gateway.offline import login_name
     from gateway.store import lists
+    from risk.rules.lists import Purpose
 
     words = values or []
     if words and not kind:
         raise Refused("--kind says what the values are, e.g. --kind card")
-    if not words and purpose is None:
+    if not words and not purpose:
         raise Refused("give values to put on the list, or --purpose to make one")
     who, until_us = actor or login_name(), read_time(expires, "--expires")
     new = [lists.NewEntry(kind=kind, value=word, expires_at_us=until_us) for word in words]
 
-    def job(conn: Connection) -> dict[str, object]:
+    def job(conn: "Connection") -> dict[str, object]:
         result: dict[str, object] = {"name": name}
-        if purpose is not None:
+        if purpose:
             result["list_version"] = lists.create_list(
-                conn, name, purpose, actor=who, reason=reason, now_us=clock_us()
+                conn, name, Purpose(purpose), actor=who, reason=reason, now_us=clock_us()
             )
         if new:
             done = lists.add_entries(
@@ -97,7 +102,7 @@ def add(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_for(conn, var),
             )
             result |= asdict(done)
         return result
@@ -118,9 +123,10 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Take words off a list; they stay readable with --removed (移出名单)."""
+    from gateway.offline import login_name
     from gateway.store import listing, lists
 
-    def job(conn: Connection) -> lists.Change:
+    def job(conn: "Connection") -> "Change":
         entry_ids = []
         for value in values:
             found = listing.find_entries(conn, name, kind, value)
@@ -153,6 +159,7 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Put every line of a file on a list; repeating it changes nothing (批量导入)."""
+    from gateway.offline import login_name
     from gateway.store import lists
 
     who, until_us = actor or login_name(), read_time(expires, "--expires")
@@ -171,7 +178,7 @@ def import_file(
                 actor=who,
                 reason=reason,
                 now_us=clock_us(),
-                numbers=number_of,
+                numbers=numbers_for(conn, var),
             ),
         )
         changed_count += done.changed_count

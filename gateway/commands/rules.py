@@ -3,38 +3,51 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
-from sqlalchemy import Connection
 
 from gateway.commands.frame import AsJson, Var, clock_us, emit, settings_of
-from gateway.offline import change, login_name
 from gateway.refusal import Refused
-from risk.rules.names import number_of
-from risk.rules.source import Action, Rule, RuleState
+
+if TYPE_CHECKING:  # Heavy: nothing of these before a command runs.
+    from sqlalchemy import Connection
+
+    from gateway.store.rules import StoredRule
+    from risk.rules.names import NumberOf
 
 T = TypeVar("T")
+Doing = Literal["APPROVE_OVERRIDE", "CHALLENGE", "REVIEW", "DECLINE"]
+Standing = Literal["DRAFT", "SHADOW", "LIVE", "RETIRED"]
 app = typer.Typer(no_args_is_help=True, help="Rules: check, draft, shadow, live. / 风控规则")
 Actor = Annotated[str, typer.Option(help="Who acts. [default: login name] / 操作人")]
 Why = Annotated[str, typer.Option("--reason", help="Why; kept for good. / 原因")]
 _Name = Annotated[str, typer.Argument(help="The rule's name. / 规则名称")]
 _Expression = Annotated[str, typer.Argument(help="What it says, see docs/RULES.md. / 表达式")]
-_Action = Annotated[Action, typer.Option(help="What it asks for. / 动作")]
+_Action = Annotated[Doing, typer.Option(help="What it asks for. / 动作", case_sensitive=False)]
 _Code = Annotated[str, typer.Option(help="Reason code shown with a decision. / 原因代码")]
 _Firm = Annotated[bool, typer.Option("--firm", help="No allow rule may lift it. / 不可放行")]
 _US = 1_000_000
 
 
-def seeded(var: Path | None, job: Callable[[Connection], T]) -> T:
+def seeded(var: Path | None, job: "Callable[[Connection], T]") -> T:
     """Run a job on the database, which gets the shipped rules if it has none."""
+    from gateway.offline import change
     from gateway.store import rules
 
-    def seed_then(conn: Connection) -> T:
+    def seed_then(conn: "Connection") -> T:
         rules.seed(conn, clock_us())
         return job(conn)
 
     return change(settings_of(var=var).var, seed_then)
+
+
+def numbers_for(conn: "Connection", var: Path | None) -> "NumberOf":
+    """Return which number stands for a word; a person's is keyed by this installation."""
+    from gateway.store.subjects import numbers_in
+    from gateway.store.vault import Vault
+
+    return numbers_in(conn, Vault(settings_of(var=var).var), clock_us())
 
 
 def shown_time(at_us: int) -> str:
@@ -82,7 +95,7 @@ def show(name: _Name, var: Var = None, as_json: AsJson = False) -> None:
     from gateway.store import rules
 
     versions = seeded(var, lambda conn: rules.versions_of(conn, name))
-    running = [one for one in versions if one.rule.state is RuleState.LIVE] or versions
+    running = [one for one in versions if one.rule.state == "LIVE"] or versions
     values = running[-1].as_json()
     emit(values, [f"{key:16} {value}" for key, value in values.items()], as_json=as_json)
 
@@ -92,7 +105,7 @@ def history(name: _Name, var: Var = None, as_json: AsJson = False) -> None:
     """Show all versions of a rule and who did what to them (规则历史)."""
     from gateway.store import rules
 
-    def look(conn: Connection) -> tuple[list[rules.StoredRule], list[dict[str, object]]]:
+    def look(conn: "Connection") -> "tuple[list[StoredRule], list[dict[str, object]]]":
         return rules.versions_of(conn, name), rules.trail_of(conn, name)
 
     versions, acts = seeded(var, look)
@@ -112,17 +125,18 @@ def history(name: _Name, var: Var = None, as_json: AsJson = False) -> None:
 def check(
     expression: _Expression,
     var: Var = None,
-    action: _Action = Action.REVIEW,
+    action: _Action = "REVIEW",
     as_json: AsJson = False,
 ) -> None:
     """Compile an expression without storing it (试编译表达式)."""
     from gateway.store import rules
     from risk.rules.emit import needs_features
     from risk.rules.language import parse
+    from risk.rules.source import Action, Rule
     from risk.rules.tree import lists_of
 
-    rule = Rule(name="checked", expression=expression, action=action, reason="RISK_SCORE")
-    seeded(var, lambda conn: rules.check(conn, rule, number_of))
+    rule = Rule(name="checked", expression=expression, action=Action(action), reason="RISK_SCORE")
+    seeded(var, lambda conn: rules.check(conn, rule, numbers_for(conn, var)))
     tree = parse(rule.name, expression)
     alone = not needs_features(tree)
     lines = ["valid / 有效"]
@@ -148,12 +162,14 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Store the next version of a rule as a draft (新增规则草稿)."""
+    from gateway.offline import login_name
     from gateway.store import rules
+    from risk.rules.source import Action, Rule
 
     rule = Rule(
         name=name,
         expression=expression,
-        action=action,
+        action=Action(action),
         reason=code,
         overridable=not firm,
         valid_from_us=read_time(valid_from, "--valid-from"),
@@ -167,7 +183,7 @@ def add(
             actor=actor or login_name(),
             note=reason,
             now_us=clock_us(),
-            numbers=number_of,
+            numbers=numbers_for(conn, var),
         ),
     )
     label = stored.rule.label
@@ -181,7 +197,8 @@ def move(
     name: _Name,
     version: Annotated[int, typer.Argument(min=1, help="Which version. / 版本")],
     state: Annotated[
-        RuleState, typer.Argument(case_sensitive=False, help="shadow, live, retired. / 目标状态")
+        Standing,
+        typer.Argument(help="shadow, live or retired. / 目标状态", case_sensitive=False),
     ],
     reason: Why,
     actor: Actor = "",
@@ -189,7 +206,9 @@ def move(
     as_json: AsJson = False,
 ) -> None:
     """Move a version on; a running gateway follows within a second (变更规则状态)."""
+    from gateway.offline import login_name
     from gateway.store import rules
+    from risk.rules.source import RuleState
 
     stored = seeded(
         var,
@@ -197,7 +216,7 @@ def move(
             conn,
             name,
             version,
-            state,
+            RuleState(state),
             actor=actor or login_name(),
             reason=reason,
             now_us=clock_us(),

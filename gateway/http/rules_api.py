@@ -17,6 +17,8 @@ from gateway.http.admin_api import REASON_LENGTH_MAX, OperatorBody, acting, oper
 from gateway.payments.context import Context
 from gateway.store import listing, lists, rules
 from gateway.store.lists import NewEntry
+from gateway.store.subjects import numbers_in
+from gateway.store.vault import Vault
 from risk.rules.emit import needs_features
 from risk.rules.language import LENGTH_MAX
 from risk.rules.lists import Purpose
@@ -41,6 +43,7 @@ class RulesDeps:
         context: The gateway's store, engine and clock.
         token: What a caller must show; not empty.
         numbers: Which number stands for a word (a person's is keyed by the gateway).
+        vault: Seals the key of a person who is named before the first payment.
         refresh: Runs what is stored from now on.
         running: What runs now.
     """
@@ -48,6 +51,7 @@ class RulesDeps:
     context: Context
     token: str
     numbers: NumberOf
+    vault: Vault
     refresh: Callable[[], Awaitable[object]]
     running: Callable[[], RuleSet]
 
@@ -194,7 +198,7 @@ def _add_rule_changes(router: APIRouter, deps: RulesDeps) -> None:
                 actor=actor,
                 note=body.reason,
                 now_us=now_us,
-                numbers=deps.numbers,
+                numbers=numbers_in(conn, deps.vault, now_us),
             )
         )
         return {"code": "SUCCESS", **stored.as_json()}
@@ -278,7 +282,7 @@ def _add_list_changes(router: APIRouter, deps: RulesDeps) -> None:
                 actor=actor,
                 reason=body.reason,
                 now_us=now_us,
-                numbers=deps.numbers,
+                numbers=numbers_in(conn, deps.vault, now_us),
             )
         )
 

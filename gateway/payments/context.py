@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from gateway.channels.base import Channel
 from gateway.store.event_log import EventLog
 from gateway.store.orders import Order
+from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer
 from risk import Decision
 from risk import Engine as RiskEngine
@@ -38,6 +39,7 @@ class Context:
         reader: Read-only SQLAlchemy engine for the event loop's thread.
         raw_reader: The connection behind `reader`, for the hot path.
         risk: The engine, if this process owns the feature state; a worker of its own has none.
+        subjects: Pseudonyms and keys of people; a worker of its own has none.
         log: Where the engine's events wait for their commit.
         channels: By name.
         route: Channel name for each pay_type.
@@ -56,6 +58,7 @@ class Context:
     route: Mapping[str, str]
     clock_us: Callable[[], int]
     config: PaymentConfig
+    subjects: Subjects | None = None
     on_decision: Callable[[Decision], None] = lambda _decision: None
     creating: "dict[tuple[str, str], asyncio.Future[Order | None]]" = field(default_factory=dict)
 

@@ -17,6 +17,7 @@ from gateway.domain.order import Status
 from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
 from gateway.payments.open import open_at_channel, pay_request
+from gateway.store.evidence import seal
 from gateway.store.orders import Order, find_by_number, insert_created
 from risk import Decision, RiskOutcome, Transaction
 from risk.decision import Shadow
@@ -71,8 +72,9 @@ async def _opened(context: Context, order: Order) -> Order:
 async def _create_first(context: Context, command: CreateCommand) -> Order:
     now_us = context.clock_us()
     trade_no = new_number("T", now_us)
-    if context.risk is None:
+    if context.risk is None or context.subjects is None:
         raise RuntimeError("only the owner of the feature state creates orders")
+    people = context.subjects.hide(command.risk_context, now_us)
     decision = context.risk.assess(
         Transaction(
             event_id=trade_no,
@@ -80,7 +82,7 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
             amount_minor=command.amount_minor,
             currency=command.currency,
             pay_type=command.pay_type.value,
-            context=command.risk_context,
+            context=people.context,
         ),
         now_us,
     )
@@ -89,7 +91,10 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
     decision_id = "D" + trade_no[1:]
     order = _new_order(context, command, decision, trade_no, decision_id, now_us)
     record = decision_row(decision, command.merchant_id, decision_id, trade_no, now_us)
-    await context.writer.run_raw(lambda raw: insert_created(raw, order, record))
+    sealed = seal(
+        context.subjects.vault, command.risk_context, people, order.merchant_id, decision_id
+    )
+    await context.writer.run_raw(lambda raw: insert_created(raw, order, record, sealed))
     return order
 
 

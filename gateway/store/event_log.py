@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
+from gateway.store.chain import append_events
 from risk.decision import LogEvent
 
 _INSERT = "INSERT INTO risk_events (seq, kind, at_us, trade_no, payload) VALUES (?, ?, ?, ?, ?)"
@@ -27,9 +28,10 @@ class EventLog:
         self._waiting.append((event.seq, event.kind, event.at_us, event.trade_no, event.payload))
 
     def write(self, raw: sqlite3.Connection) -> int:
-        """Insert all waiting events; return how many (`Writer`'s prologue)."""
+        """Insert and chain all waiting events; return how many (`Writer`'s prologue)."""
         if self._waiting:
             raw.executemany(_INSERT, self._waiting)
+            append_events(raw, self._waiting)
         return len(self._waiting)
 
     def committed(self, count: int) -> None:

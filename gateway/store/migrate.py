@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.store.unit_of_work import open_sqlite
 
-HEAD = "0003"
+HEAD = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -9,14 +9,17 @@ import json
 import sqlite3
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Update, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
+from gateway.store.chain import append_decision
+from gateway.store.evidence import Evidence
 from gateway.store.tables import decisions, orders, refunds
+from risk.decision import Feedback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +111,40 @@ def find_reasons(raw: sqlite3.Connection, merchant_id: str, decision_id: str) ->
     return [] if row is None else [reason["code"] for reason in json.loads(row[0])]
 
 
-def insert_created(raw: sqlite3.Connection, order: Order, decision: dict[str, Any]) -> None:
-    """Write a new order and the decision it rests on, in the caller's transaction.
+# A refusal is an outcome as any other: how often an entity was refused is evidence of its own.
+_REPORT_DECLINED: Final = (
+    "INSERT INTO risk_inbox (kind, trade_no, source, known_at_us) VALUES (?, ?, 'risk', ?)"
+)
+
+
+def insert_created(
+    raw: sqlite3.Connection,
+    order: Order,
+    decision: dict[str, Any],
+    evidence: Evidence | None = None,
+) -> None:
+    """Write a new order and the decision it rests on, chained, in the caller's transaction.
 
     Args:
         raw: The writer's connection.
         order: The order as it stands after creation.
         decision: One value for each column of `decisions`.
+        evidence: What the merchant told of the payment, sealed.
 
     Raises:
         sqlite3.IntegrityError: if the merchant's number is taken.
+        Busy: (1006) if a person's key was replaced or erased meanwhile.
     """
     raw.execute(_INSERT_ORDER, [getattr(order, name) for name in _ORDER_FIELDS])
     raw.execute(_INSERT_DECISION, [decision[name] for name in _DECISION_FIELDS])
+    kept = None
+    if evidence is not None:
+        kept = evidence.store(raw, order.merchant_id, order.decision_id)
+    append_decision(raw, decision, kept)
+    if order.status_reason == "DECLINED":
+        raw.execute(
+            _REPORT_DECLINED, (Feedback.DECLINED.value, order.trade_no, order.created_at_us)
+        )
 
 
 _GET = select(*_ORDER_COLUMNS).where(orders.c.trade_no == bindparam("trade_no"))

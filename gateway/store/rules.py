@@ -27,6 +27,7 @@ from risk.rules.problems import RuleError
 from risk.rules.shipped import DEFAULT_RULES
 from risk.rules.source import Action, Rule, RuleSet, RuleState, check_rule
 
+RUNNING_COUNT_MAX: Final = 500  # Live and in shadow: what rules cost a payment stays bounded.
 HOUSE_AUTHOR: Final = "yumen"
 MOVES: Final[Mapping[RuleState, frozenset[RuleState]]] = {
     RuleState.DRAFT: frozenset({RuleState.SHADOW, RuleState.LIVE, RuleState.RETIRED}),
@@ -247,6 +248,7 @@ def move_rule(
         raise IllegalRuleMove(before.label, before.state, target)
     if target is not RuleState.RETIRED:
         _check_stored(conn, before)
+        _check_room(conn)
     replaced = _retire_running(conn, name, target, now_us)
     _put(conn, name, version, target, now_us)
     count_up(conn, "rules")
@@ -263,6 +265,16 @@ def _check_stored(conn: Connection, rule: Rule) -> None:
         check_rule(rule, list_names(conn))
     except RuleError as error:
         raise refusal_of(error) from error
+
+
+def _check_room(conn: Connection) -> None:
+    running = select(func.count()).select_from(rules).where(rules.c.state.in_(_RUNNING))
+    if int(conn.execute(running).scalar() or 0) >= RUNNING_COUNT_MAX:
+        raise InvalidParameter(
+            "state",
+            f"运行中的规则已达 {RUNNING_COUNT_MAX} 条, 请先下线一些 / "
+            f"{RUNNING_COUNT_MAX} rules run already; retire some first",
+        )
 
 
 def _retire_running(conn: Connection, name: str, target: RuleState, now_us: int) -> list[int]:

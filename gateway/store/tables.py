@@ -157,6 +157,55 @@ risk_events = Table(
     Index("ix_risk_events_trade_no", "trade_no", "kind"),
 )
 
+chain_records = Table(
+    "chain_records",
+    metadata,
+    # One chain over decisions and events, in the order of commit: see gateway.store.chain.
+    Column(
+        "n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    ),
+    Column("kind", Text, nullable=False),  # DECISION | EVENT
+    Column("merchant_id", Text, nullable=False),  # '' of an event.
+    Column("item_id", Text, nullable=False),  # decision_id, or an event's seq.
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the record.
+    Column("marks", LargeBinary, nullable=False),  # CRC-32 of each column, to name an edited one.
+    Column("link", LargeBinary, nullable=False),  # SHA-256 of last link, n and digest.
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    # People by the MAC of their account id. Erasure overwrites the key and takes the lookup away.
+    Column("subject_id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("lookup", LargeBinary, unique=True),
+    Column("key_sealed", LargeBinary, nullable=False),  # Zeros once erased.
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("erased_at_us", BigInteger, nullable=False, server_default=text("0")),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    # Grows with each destroyed key, so that a running gateway sees that one was.
+    Column("erasure_no", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("subject_id", BigInteger, nullable=False),  # 0: the key of a single payment.
+    Column("erased_at_us", BigInteger, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    # What the merchant told of a payment, sealed: see gateway.store.evidence.
+    Column("merchant_id", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),  # Whose key; 0: the row's own.
+    Column("payee_subject_id", BigInteger, nullable=False),  # 0: no payee's account was sent.
+    Column("key_sealed", LargeBinary, nullable=False),  # The row's own key; zeros once erased.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("payee_sealed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "decision_id"),
+)
+
 risk_inbox = Table(
     "risk_inbox",
     metadata,

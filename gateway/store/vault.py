@@ -4,6 +4,7 @@ A copy of the database alone opens nothing. Each seal is bound to the row it bel
 sealed secret moved to another merchant's row does not open there.
 """
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -31,7 +32,19 @@ class Vault:
     """
 
     def __init__(self, var: Path) -> None:
-        self._cipher = AESGCM(_installation_key(var / "master.key"))
+        key = _installation_key(var / "master.key")
+        self._cipher = AESGCM(key)
+        self._root = key
+
+    def mac_key(self, purpose: str) -> bytes:
+        """Return the installation's key for keyed hashes of one purpose, 32 bytes.
+
+        Args:
+            purpose: A fixed word of the code that uses it; another word gives another key.
+        """
+        return hashlib.blake2b(
+            purpose.encode(), key=self._root, digest_size=32, person=b"yumen.mac_key"
+        ).digest()
 
     def seal(self, plain: bytes, *, bound_to: str = "") -> bytes:
         """Encrypt `plain`.

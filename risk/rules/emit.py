@@ -39,6 +39,8 @@ from risk.rules.tree import (
 Evaluate = Callable[[Sequence[float], Sequence[int]], int]
 """(features, the event's integers) -> a bit for each rule that fired."""
 _AMOUNT_PLACE: Final = PLACES["amount"]
+# Python compiles a function in one go, during which no payment moves: so only a few rules each.
+_CHUNK_COUNT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +179,28 @@ def compile_trees(
         KeyError: a rule names a list that is not there.
         ValueError: `event_alone`, but a rule needs features.
     """
+    if event_alone and any(needs_features(rule.tree) for rule in rules):
+        raise ValueError("a rule needs features")
+    starts = range(0, len(rules), _CHUNK_COUNT)
+    parts = [_compile_some(rules[at : at + _CHUNK_COUNT], lists, event_alone) for at in starts]
+    if len(parts) == 1:
+        return parts[0]
+    scope: dict[str, object] = {f"part{at}": part for at, part in enumerate(parts)}
+    shifted = [f"part{at}(v, e) << {at * _CHUNK_COUNT}" for at in range(len(parts))]
+    return _function([f" return {' | '.join(shifted) or '0'}"], scope)
+
+
+def _compile_some(rules: Sequence[Timed], lists: Lists, event_alone: bool) -> Evaluate:
     writer = _Writer(lists, event_alone=event_alone)
-    lines = ["def evaluate(v, e):", " hits = 0"]
+    lines = [" hits = 0"]
     for place, rule in enumerate(rules):
-        if event_alone and needs_features(rule.tree):
-            raise ValueError(f"rule {place} needs features")
         lines += [f" if {_when(rule)}{writer.truth(rule.tree)}:", f"  hits |= {1 << place}"]
     lines.append(" return hits")
-    scope: dict[str, object] = {"__builtins__": {}, "nan": math.nan, "divide": _divide}
-    scope |= writer.scope
-    # Generated above from checked trees: numbers and operators, no text of an author.
-    exec(compile("\n".join(lines), "<rules>", "exec"), scope)  # noqa: S102
+    return _function(lines, {"nan": math.nan, "divide": _divide} | writer.scope)
+
+
+def _function(lines: list[str], scope: dict[str, object]) -> Evaluate:
+    scope["__builtins__"] = {}
+    # Generated here from checked trees: numbers and operators, no text of an author.
+    exec(compile("\n".join(["def evaluate(v, e):", *lines]), "<rules>", "exec"), scope)  # noqa: S102
     return cast("Evaluate", scope["evaluate"])

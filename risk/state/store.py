@@ -70,6 +70,15 @@ class Readings:
     key_seqs: Ints
 
 
+class LogGap(ValueError):
+    """The log handed to `Engine.restore` is not dense."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"the log goes on with event {found}, expected {expected}")
+        self.expected = expected
+        self.found = found
+
+
 class StateStore(Protocol):
     """Feature state. All methods may be called from any thread; batches never interleave."""
 

@@ -1,6 +1,7 @@
 """Rules and lists in the database: versions, states, what ran, and the trail of who did it."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_what_is_no_rule_is_refused_in_both_languages_and_not_stored(
     assert rules.all_rules(conn) == []
 
 
+def test_no_more_rules_run_than_a_payment_can_bear(
+    conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules.seed(conn, NOW_US)
+    add(conn)
+    monkeypatch.setattr(rules, "RUNNING_COUNT_MAX", len(default_rules().rules))
+
+    with pytest.raises(InvalidParameter, match="retire some first"):
+        move(conn, RuleState.SHADOW)
+    move(conn, RuleState.RETIRED)
+
+
 def test_an_unknown_rule_or_version_is_named(conn: Connection) -> None:
     add(conn)
 
@@ -242,11 +255,11 @@ def test_an_erased_word_still_counts_and_is_written_nowhere(conn: Connection) ->
     put_on(conn, "blocked", NewEntry(kind="user", value="alice@example.com"))
     number = identify("user", "alice@example.com")
 
-    assert lists.forget_word(conn, "user", number) == 1
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    assert lists.forget_word(raw, "user", number) == 1
 
     assert rules.load(conn).must_hold(event(user="alice@example.com"))
-    raw = conn.connection.dbapi_connection
-    assert raw is not None
     assert "alice@example.com" not in "\n".join(raw.iterdump())
 
 
@@ -307,12 +320,9 @@ def test_a_new_database_has_the_tables_the_code_speaks_of(tmp_path: Path) -> Non
     assert differences == []
 
 
-def test_a_database_of_the_first_release_keeps_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    monkeypatch.setattr("gateway.store.migrate.HEAD", "0001")
-    migrate(path)
+    migrate(path, to="0001")
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(
@@ -320,7 +330,6 @@ def test_a_database_of_the_first_release_keeps_its_rows(
                 merchant_id="M1", app_id="a", name="tea", status="ACTIVE", created_at_us=NOW_US
             )
         )
-    monkeypatch.undo()
 
     assert migrate(path)
 

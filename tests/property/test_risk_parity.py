@@ -13,6 +13,7 @@ from risk.features.event import ATTEMPT, FIRST_KEY, KEY_COUNT, KIND, stack
 from risk.features.layout import ROW_KINDS
 from risk.features.replay import replay
 from risk.state.store import MemoryStateStore
+from tests.fakes import still_ns
 from tests.property.risk_streams import SECOND_US, START_US, Act, events_of, streams, transaction_of
 
 QUICK = settings(max_examples=60, deadline=None)
@@ -35,7 +36,7 @@ def test_one_event_at_a_time_reads_what_a_replay_reads(stream: list[Act]) -> Non
 @QUICK
 @given(stream=streams)
 def test_the_engine_stores_the_vectors_that_a_replay_of_its_log_finds(stream: list[Act]) -> None:
-    engine = Engine(clock_ns=lambda: 0)  # A busy machine must not make the deadline pass.
+    engine = Engine(clock_ns=still_ns)
     decisions: list[Decision] = []
     payloads: list[bytes] = []
     now_us = START_US
@@ -70,7 +71,7 @@ def test_a_snapshot_and_the_tail_equal_never_having_stopped(
     payloads = [row.tobytes() for row in events_of(stream)]
     cut = min(cut, len(payloads))
     log = list(enumerate(payloads, start=1))
-    whole, first, second = (Engine(clock_ns=lambda: 0) for _ in range(3))
+    whole, first, second = (Engine(clock_ns=still_ns) for _ in range(3))
     whole.restore(log)
     first.restore(log[:cut])
     first.save_snapshot(tmp_path / "state.npz")

@@ -1,15 +1,21 @@
 """`yumen rules` and `yumen lists`: what an analyst types, what is answered, what is refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.commands.lists import Meant
+from gateway.commands.rules import Doing, Standing
 from gateway.domain.errors import GatewayError, IllegalRuleMove, InvalidParameter, ObjectNotFound
 from gateway.refusal import Refused
+from risk.rules.lists import Purpose
+from risk.rules.source import Action, RuleState
 
 WHY = ("--reason", "case 17")
 RULE = ("many_cards", "behaviour_user_cards_1h >= 3", "--action", "REVIEW")
@@ -110,6 +116,18 @@ def test_a_file_is_imported_once_however_often(var: Path) -> None:
 def test_what_is_left_out_is_asked_for(var: Path, arguments: tuple[str, ...], told: str) -> None:
     with pytest.raises(Refused, match=told):
         yumen(var, "lists", "add", "blocked", *arguments, *WHY)
+
+
+def test_the_choices_are_all_there_are() -> None:
+    assert get_args(Doing) == tuple(Action)
+    assert get_args(Standing) == tuple(RuleState)
+    assert get_args(Meant) == tuple(Purpose)
+
+
+def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
+    look = "import gateway.cli, sys; sys.exit(bool({'numba', 'sqlalchemy'} & sys.modules.keys()))"
+
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
 
 
 def test_people_read_tables(var: Path) -> None:

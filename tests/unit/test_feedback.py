@@ -16,6 +16,7 @@ from gateway.store.outbox import report
 from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.worker.feedback import UNPLACEABLE_SEQ, FeedbackPlacer
 from risk import Engine, Feedback, Transaction
+from tests.fakes import still_ns
 
 
 @dataclass
@@ -42,7 +43,7 @@ def build(var: Path) -> tuple[Context, Disk]:
         writer=Writer(path, prologue=disk.prologue, committed=log.committed),
         reader=reader(path),
         raw_reader=open_sqlite(path, read_only=True),
-        risk=Engine(),
+        risk=Engine(clock_ns=still_ns),
         log=log,
         channels={},
         route={},

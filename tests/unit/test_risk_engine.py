@@ -25,6 +25,7 @@ from risk.features.event import INDEX, decode
 from risk.rules.source import Action, Rule, RuleSet
 from risk.transaction import Behavior, Client, Device, Geo, Instrument, Payee, Payer
 from risk.verdict import Fallback
+from tests.fakes import still_ns
 
 AT_US = 1_700_000_000_000_000
 FULL = RiskContext(
@@ -74,7 +75,7 @@ def feature(decision: Decision, name: str) -> float:
 
 
 def test_numbers_are_dense_across_attempts_and_feedback() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     first = engine.assess(payment(1), AT_US)
     label = engine.record(
         Feedback.FRAUD, attempt=first.event.payload, trade_no="T1", known_at_us=AT_US + 1
@@ -87,7 +88,7 @@ def test_numbers_are_dense_across_attempts_and_feedback() -> None:
 
 
 def test_a_payment_is_not_in_its_own_history_but_in_the_next_ones() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     decisions = [engine.assess(payment(n), AT_US + n) for n in range(3)]
 
     assert [feature(d, "time_user_count_1h") for d in decisions] == [0, 1, 2]
@@ -95,7 +96,7 @@ def test_a_payment_is_not_in_its_own_history_but_in_the_next_ones() -> None:
 
 
 def test_a_label_counts_from_when_it_became_known() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     first = engine.assess(payment(1), AT_US)
     before = engine.assess(payment(2), AT_US + 1)
     engine.record(Feedback.FRAUD, attempt=first.event.payload, trade_no="T1", known_at_us=AT_US + 2)
@@ -107,7 +108,7 @@ def test_a_label_counts_from_when_it_became_known() -> None:
 
 
 def test_without_a_model_the_rules_decide_and_nothing_is_degraded() -> None:
-    decision = Engine(rules=RuleSet((HOLD,))).assess(payment(), AT_US)
+    decision = Engine(rules=RuleSet((HOLD,)), clock_ns=still_ns).assess(payment(), AT_US)
 
     assert decision.outcome is RiskOutcome.REVIEW
     assert (decision.model_version, decision.degraded, decision.fallback) == ("none", "", "")
@@ -142,7 +143,7 @@ def test_a_block_that_may_not_be_overridden_holds_whatever_the_fallback(fallback
 
 
 def test_a_payment_whose_assessment_overran_still_counts() -> None:
-    slow, quick = Engine(clock_ns=SlowClock()), Engine()
+    slow, quick = Engine(clock_ns=SlowClock()), Engine(clock_ns=still_ns)
     late = slow.assess(payment(1), AT_US)
     quick.restore([(late.event.seq, late.event.payload)])
 
@@ -152,7 +153,7 @@ def test_a_payment_whose_assessment_overran_still_counts() -> None:
 
 
 def test_missing_evidence_is_named() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
 
     assert engine.assess(payment(1, RiskContext()), AT_US).missing == (
         "device",
@@ -177,7 +178,7 @@ def test_missing_evidence_is_named() -> None:
 def test_what_can_not_be_used_goes_missing_and_is_named(
     context: RiskContext, field: str | None, kept: str
 ) -> None:
-    decision = Engine().assess(payment(1, context), AT_US)
+    decision = Engine(clock_ns=still_ns).assess(payment(1, context), AT_US)
 
     assert not math.isnan(feature(decision, kept))
     assert decision.event.seq == 1
@@ -214,7 +215,7 @@ def _hostile_context(values: list[Any]) -> RiskContext:
     return RiskContext(**groups)
 
 
-SHARED = Engine()
+SHARED = Engine(clock_ns=still_ns)
 
 
 @settings(max_examples=100, deadline=None)
@@ -236,15 +237,15 @@ def test_nothing_in_a_context_can_make_assess_raise(
 
 
 def test_a_gap_in_the_log_is_refused() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     payloads = [engine.assess(payment(n), AT_US + n).event.payload for n in range(3)]
 
     with pytest.raises(LogGap, match="event 3, expected 2"):
-        Engine().restore([(1, payloads[0]), (3, payloads[2])])
+        Engine(clock_ns=still_ns).restore([(1, payloads[0]), (3, payloads[2])])
 
 
 def test_only_an_attempt_takes_feedback() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     attempt = engine.assess(payment(), AT_US).event
     label = engine.record(
         Feedback.GENUINE, attempt=attempt.payload, trade_no="T1", known_at_us=AT_US
@@ -259,7 +260,7 @@ def test_only_an_attempt_takes_feedback() -> None:
 
 @pytest.mark.parametrize("damage", ["engine", "truncated", "absent"])
 def test_a_snapshot_that_can_not_be_trusted_is_not_used(tmp_path: Path, damage: str) -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     engine.assess(payment(), AT_US)
     path = tmp_path / "state.npz"
     if damage != "absent":
@@ -269,6 +270,6 @@ def test_a_snapshot_that_can_not_be_trusted_is_not_used(tmp_path: Path, damage: 
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-2_000])
 
-    fresh = Engine()
+    fresh = Engine(clock_ns=still_ns)
     assert fresh.load_snapshot(path) == 0
     assert fresh.next_seq == 1

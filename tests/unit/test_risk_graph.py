@@ -4,12 +4,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from risk import Engine, Feedback, RiskContext, Transaction, graph
+from risk import Engine, Feedback, RiskContext, Transaction, rings
 from risk.decision import Decision
 from risk.features import layout, memory
 from risk.features.catalogue import PLACES
 from risk.features.kernel import metres_between
 from risk.transaction import Client, Device, Geo, Instrument, Payee, Payer
+from tests.fakes import still_ns
 
 DAY_US = 86_400_000_000
 START_US = 19_680 * DAY_US  # The first day of an epoch of 15 days.
@@ -60,20 +61,20 @@ def test_rings_are_the_components_networkx_finds() -> None:
     oracle: nx.Graph[int] = nx.Graph()
     for user, other in rng.integers(1, count, size=(100, 2)).tolist():
         left, right = user * width, (count + other) * width
-        graph.join(arena, meta, left, right, 1_312, START_US)
+        rings.join(arena, meta, left, right, 1_312, START_US)
         oracle.add_edge(left, right)
 
     for component in nx.connected_components(oracle):
-        nodes = {int(arena[base + graph.NODES_AT[arena[base - 1]]]) for base in component}
-        roots = {graph.root_of(arena, node, 1_312) for node in nodes}
+        nodes = {int(arena[base + rings.NODES_AT[arena[base - 1]]]) for base in component}
+        roots = {rings.root_of(arena, node, 1_312) for node in nodes}
         assert len(roots) == 1
         node = roots.pop() + 1_312 % 2 * layout.NODE_WIDTH
-        assert arena[node + graph.NODES] == len(component)
-        assert arena[node + graph.USERS] == sum(base < count * width for base in component)
+        assert arena[node + rings.NODES] == len(component)
+        assert arena[node + rings.USERS] == sum(base < count * width for base in component)
 
 
 def test_users_of_one_device_on_two_days_are_a_ring() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     for day in (0.0, 1.0):
         for user in ("a", "b", "c"):
             last = pay(engine, day, user, device="d")
@@ -83,7 +84,7 @@ def test_users_of_one_device_on_two_days_are_a_ring() -> None:
 
 
 def test_one_shared_device_on_one_day_makes_no_ring() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", device="d")
     pay(engine, 0.1, "b", device="d")
 
@@ -91,7 +92,7 @@ def test_one_shared_device_on_one_day_makes_no_ring() -> None:
 
 
 def test_two_shared_strong_attributes_make_a_ring_at_once() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", device="d", card="k")
     pay(engine, 0.1, "b", device="d", card="k")
 
@@ -99,7 +100,7 @@ def test_two_shared_strong_attributes_make_a_ring_at_once() -> None:
 
 
 def test_a_hub_links_nobody_and_says_so() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     for day in (0.0, 1.0, 2.0):
         for number in range(30):
             last = pay(engine, day + number / 100, f"u{number}", device="kiosk")
@@ -109,7 +110,7 @@ def test_a_hub_links_nobody_and_says_so() -> None:
 
 
 def test_a_shared_network_and_merchant_link_nobody() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     for day in (0.0, 1.0, 2.0):
         for number in range(40):
             last = pay(engine, day + number / 100, f"u{number}", device=f"d{number}")
@@ -118,7 +119,7 @@ def test_a_shared_network_and_merchant_link_nobody() -> None:
 
 
 def test_known_fraud_shows_in_the_ring_and_at_the_neighbours() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     bad = pay(engine, 0.0, "a", device="d", card="k")
     pay(engine, 0.1, "b", device="d", card="k")
     engine.record(
@@ -136,7 +137,7 @@ def test_known_fraud_shows_in_the_ring_and_at_the_neighbours() -> None:
 
 @pytest.mark.parametrize(("day", "size"), [(14.0, 2), (16.0, 2), (29.0, 2), (31.0, 1)])
 def test_a_ring_fades_after_the_epoch_that_follows_it(day: float, size: int) -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", device="d", card="k")
     pay(engine, 0.1, "b", device="d", card="k")
 
@@ -144,7 +145,7 @@ def test_a_ring_fades_after_the_epoch_that_follows_it(day: float, size: int) -> 
 
 
 def test_money_that_comes_back_is_seen() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", payee="b")
 
     assert read(pay(engine, 0.5, "b", payee="a"), "graph_mutual") == 1
@@ -152,7 +153,7 @@ def test_money_that_comes_back_is_seen() -> None:
 
 
 def test_a_full_set_forgets_the_member_not_seen_for_longest() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     for number in range(17):
         pay(engine, number / 100, "a", device=f"d{number}")
 
@@ -165,7 +166,7 @@ SHANGHAI, LONDON = Geo(lat=31.23, lon=121.47), Geo(lat=51.51, lon=-0.13)
 
 
 def test_travel_faster_than_an_airliner_is_measured() -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", geo=SHANGHAI)
     seen = pay(engine, 2 / 24, "a", geo=LONDON)
 
@@ -179,7 +180,7 @@ def test_travel_faster_than_an_airliner_is_measured() -> None:
 def test_a_position_that_proves_nothing_is_no_travel(
     geo: Geo, labels: tuple[str, ...] | None
 ) -> None:
-    engine = Engine()
+    engine = Engine(clock_ns=still_ns)
     pay(engine, 0.0, "a", geo=SHANGHAI)
 
     assert np.isnan(read(pay(engine, 0.1, "a", geo=geo, labels=labels), "geo_speed_kmh"))

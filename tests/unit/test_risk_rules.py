@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from risk.features.catalogue import FEATURE_COUNT, PLACES
+from risk.features.catalogue import FEATURE_COUNT, FEATURES, PLACES
+from risk.features.definition import Formula
 from risk.features.event import EVENT_WIDTH, encode
 from risk.rules.emit import Timed, compile_trees
 from risk.rules.language import parse
@@ -153,6 +154,27 @@ def test_every_rule_has_its_own_bit() -> None:
     vector[PLACES["amount"]] = 50.0
 
     assert evaluate(vector.data, [0] * EVENT_WIDTH) == 0b101
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 33, 70])
+def test_many_rules_keep_their_bits(count: int) -> None:
+    evaluate = compile_trees([Timed(parse("r", f"amount == {place}")) for place in range(count)])
+    vector = np.full(FEATURE_COUNT, np.nan)
+    for place in range(count):
+        vector[PLACES["amount"]] = place
+        assert evaluate(vector.data, [0] * EVENT_WIDTH) == 1 << place
+    vector[PLACES["amount"]] = count
+    assert evaluate(vector.data, [0] * EVENT_WIDTH) == 0
+
+
+def test_a_rule_that_needs_features_is_not_compiled_for_the_event_alone() -> None:
+    with pytest.raises(ValueError, match="needs features"):
+        compile_trees([Timed(parse("r", "geo_speed_kmh > 1"))], event_alone=True)
+
+
+def test_the_amount_is_the_event_s_own_wherever_it_is_read() -> None:
+    # The amount stands in for a feature when features fail: it must be that very number.
+    assert FEATURES[PLACES["amount"]].formula == Formula("value", ("event.amount",))
 
 
 def test_the_default_rules_compile_and_stay_silent_on_an_empty_context() -> None:

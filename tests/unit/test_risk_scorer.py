@@ -23,6 +23,7 @@ from risk.scorer import (
 )
 from risk.shapley import Explainer
 from risk.trees import Trees, TreesRefused
+from tests.fakes import still_ns
 
 
 def _train(columns: int = FEATURE_COUNT, rounds: int = 40) -> tuple[lgb.Booster, np.ndarray]:
@@ -176,7 +177,7 @@ def test_the_engine_picks_up_a_promotion_and_keeps_the_old_one_when_the_new_is_b
     trained: tuple[lgb.Booster, np.ndarray], tmp_path: Path
 ) -> None:
     text = trained[0].model_to_string()
-    engine = Engine(bundle_dir=tmp_path)
+    engine = Engine(bundle_dir=tmp_path, clock_ns=still_ns)
     assert engine.model_version == "none"
     assert not engine.refresh_model()
 
