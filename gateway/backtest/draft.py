@@ -12,8 +12,8 @@ from models.backtest import BatchModel, Change, Setup, load_model
 from risk.policy import Policy, PolicyError, Thresholds
 from risk.policy_text import read_policy
 from risk.rules.lists import NEVER_US, NamedList, Purpose
-from risk.rules.names import WORDS, kind_of, number_of
-from risk.rules.source import Action, Rule
+from risk.rules.names import WORDS, NumberOf, kind_of
+from risk.rules.source import Action, Rule, check_rule
 from risk.scorer import BundleRefused
 from risk.trees import TreesUnavailable
 
@@ -63,16 +63,18 @@ class Draft:
         return self == Draft()
 
 
-def change_of(draft: Draft, present: Setup, bundle_dir: Path) -> Change:
+def change_of(draft: Draft, present: Setup, bundle_dir: Path, numbers: NumberOf) -> Change:
     """Return the change that a draft describes.
 
     Args:
         draft: What a person wrote.
         present: The set-up it would change.
         bundle_dir: Where models are published.
+        numbers: Which number stands for a word; a person's is keyed by the installation.
 
     Raises:
         Refused: nothing is tried, or a part of it can't be read.
+        RuleError: a rule is none.
     """
     if draft.is_empty:
         raise Refused(
@@ -83,9 +85,12 @@ def change_of(draft: Draft, present: Setup, bundle_dir: Path) -> Change:
     model = _model(draft.model, bundle_dir)
     policy = _policy(draft.policy_file)
     return Change(
-        rules=(*draft.stored, *(rule_of(text) for text in written)),
+        rules=(
+            *draft.stored,
+            *(check_rule(rule_of(text), numbers=numbers)[0] for text in written),
+        ),
         without=tuple(draft.without),
-        lists=tuple(_list(text, present) for text in draft.lists),
+        lists=tuple(_list(text, present, numbers) for text in draft.lists),
         policy=policy,
         thresholds=_thresholds(draft, policy or present.policy, model or present.model),
         model=model,
@@ -156,7 +161,7 @@ def _lines_of(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith(COMMENT)]
 
 
-def _list(text: str, present: Setup) -> NamedList:
+def _list(text: str, present: Setup, numbers: NumberOf) -> NamedList:
     """Read ``NAME[:PURPOSE]=FILE``; a list that exists keeps its purpose unless one is given."""
     name_and_purpose, _, file = text.partition("=")
     name, _, purpose = name_and_purpose.partition(":")
@@ -169,23 +174,23 @@ def _list(text: str, present: Setup) -> NamedList:
         raise Refused(f"unknown purpose {purpose!r}; there are {', '.join(Purpose)}") from None
     entries: dict[str, dict[int, int]] = {}
     for line in _lines_of(Path(file)):
-        kind, number, expires_at_us = _entry(line, file)
+        kind, number, expires_at_us = _entry(line, file, numbers)
         entries.setdefault(kind, {})[number] = expires_at_us
     return NamedList(name, chosen, entries)
 
 
-def _entry(line: str, file: str) -> tuple[str, int, int]:
-    """Read ``KIND:VALUE``, with the time it expires at after a blank if it does."""
-    entry, _, expires = line.partition(" ")
-    word, _, value = entry.partition(":")
+def _entry(line: str, file: str, numbers: NumberOf) -> tuple[str, int, int]:
+    """Read ``KIND:VALUE``, with the time it expires at after a tab if it does."""
+    entry, _, expires = line.partition("\t")
+    word, _, value = entry.strip().partition(":")
     if word not in WORDS or not value:
         raise Refused(
             f"{file}: {line!r} is no entry: write KIND:VALUE, e.g. card:tok_1; kinds are"
-            f" {', '.join(WORDS)} / 每行写 种类:值, 可在空格后写失效时间"
+            f" {', '.join(WORDS)} / 每行写 种类:值, 可在制表符后写失效时间"
         )
     kind = kind_of(word)
     at_us = time_of(expires.strip()) if expires.strip() else None
-    return kind, number_of(kind, value), NEVER_US if at_us is None else at_us
+    return kind, numbers(kind, value), NEVER_US if at_us is None else at_us
 
 
 def _model(version: str | None, bundle_dir: Path) -> BatchModel | None:

@@ -1,7 +1,10 @@
 """The set-up that decides now, read from the database and the published bundle."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy.exc import DatabaseError
 
@@ -9,8 +12,11 @@ from gateway.queries.reader import DatabaseUnreadable, open_reader
 from gateway.refusal import Refused
 from gateway.store import policies
 from gateway.store import rules as stored_rules
+from gateway.store.subjects import Subjects
+from gateway.store.vault import Vault
 from models.backtest import BatchModel, Setup, load_model
 from risk.policy import PolicyError
+from risk.rules.names import NumberOf
 from risk.rules.problems import RuleError
 from risk.rules.source import Rule
 from risk.scorer import BundleRefused, champion_version
@@ -61,5 +67,26 @@ def stored_rule(var: Path, name: str) -> Rule:
             return stored_rules.versions_of(conn, name)[-1].rule
     except DatabaseError as error:
         raise DatabaseUnreadable(str(error.orig)) from error
+    finally:
+        reader.dispose()
+
+
+@contextmanager
+def numbers_of(var: Path) -> Iterator[NumberOf]:
+    """Give which number stands for a word while the block runs; a person's is keyed here.
+
+    Somebody whom this installation never met, or was told to forget, has number 0, which is in no
+    payment: nothing is written.
+
+    Raises:
+        ReaderError: the database can't be read.
+    """
+    reader = open_reader(var)
+    try:
+        with reader.connect() as conn:
+            raw = cast("sqlite3.Connection", conn.connection.driver_connection)
+            yield Subjects(raw, Vault(var)).number_of
+    except sqlite3.DatabaseError as error:
+        raise DatabaseUnreadable(str(error)) from error
     finally:
         reader.dispose()

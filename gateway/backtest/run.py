@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.backtest.display import progress_line, report_lines
 from gateway.backtest.draft import Draft, change_of
 from gateway.backtest.load import load_history
-from gateway.backtest.present import BUNDLE_FOLDER, present_setup, stored_rule
+from gateway.backtest.present import BUNDLE_FOLDER, numbers_of, present_setup, stored_rule
 from gateway.queries.reader import ReaderError
 from gateway.refusal import Refused
 from models.backtest import NoHistory, Question, UnknownRule, backtest
@@ -59,7 +59,8 @@ def run(options: Options, *, now_us: int) -> tuple[dict[str, object], list[str]]
         stored = tuple(stored_rule(options.var, name) for name in options.rule_names)
         present = present_setup(options.var)
         draft = replace(options.draft, stored=stored)
-        change = change_of(draft, present, options.var / BUNDLE_FOLDER)
+        with numbers_of(options.var) as numbers:
+            change = change_of(draft, present, options.var / BUNDLE_FOLDER, numbers)
         change.applied_to(present)  # Refuse what can't run before history is read.
         started_s = time.perf_counter()
         with progress_line("reading history 读取历史") as show:

@@ -39,7 +39,7 @@ def backtest(
         list[str] | None,
         typer.Option(
             "--list",
-            help="A list, as 'NAME[:ALLOW|BLOCK|NAMED]=FILE' of lines KIND:VALUE [TIME]. 名单",
+            help="A list, as 'NAME[:ALLOW|BLOCK|NAMED]=FILE' of lines KIND:VALUE. 名单",
         ),
     ] = None,
     challenge_at: Annotated[
