@@ -27,6 +27,7 @@ _SOURCES: Final = (
     "features/event.py",
     "features/layout.py",
     "features/fields.py",
+    "features/needs.py",
     "features/memory.py",
     "features/windows.py",
     "features/aggregates.py",

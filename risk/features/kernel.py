@@ -16,6 +16,7 @@ from risk.features import event as ev
 from risk.features import finish as fin
 from risk.features import habits, memory, observe, sets
 from risk.features import layout as at
+from risk.features import needs as want
 from risk.features import windows as win
 
 Ints = npt.NDArray[np.int64]
@@ -25,6 +26,7 @@ Marks = npt.NDArray[np.uint8]
 SETS: Final = np.array(
     [(*row, place) for row, place in zip(at.SETS, at.SET_PLACES, strict=True)], dtype=np.int64
 )
+ROW_OF_ROLE: Final = np.array(at.ROW_OF_ROLE, dtype=np.int64)
 LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
@@ -106,11 +108,14 @@ def _member(event: Ints, member: int) -> int:
 
 
 @kernel
-def _find_rows(event: Ints, arena: Ints, table: Ints, places: Ints, seqs: Ints) -> None:
+def _find_rows(
+    event: Ints, arena: Ints, table: Ints, needs: Ints, places: Ints, seqs: Ints
+) -> None:
     """Find the rows of an event's entities; one not seen for too long is a stranger's."""
     for role in range(ev.KEY_COUNT):
         key = event[FIRST_KEY + role]
-        places[role] = memory.find(table, key) if key != 0 else 0
+        kept = needs[want.ROWS_AT + ROW_OF_ROLE[role]]
+        places[role] = memory.find(table, key) if key != 0 and kept else 0
     for role in range(ev.KEY_COUNT):
         places[role] = memory.known(arena, places[role], event[ev.AT_US])
         seqs[role] = arena[places[role] + agg.SEQ] if places[role] != 0 else 0
@@ -137,14 +142,14 @@ def _observe(
     hour = event[HOUR] % at.HOURS
     weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
     for role in range(ev.KEY_COUNT):
-        if event[FIRST_KEY + role] != 0:
+        if event[FIRST_KEY + role] != 0 and needs[want.ROWS_AT + ROW_OF_ROLE[role]]:
             observe.read_role(
                 arena, places[role], event[ev.AT_US], amount_minor, hour, weekday,
                 needs[role], cells, marks, at.ROLES_AT + role * at.ROLE_WIDTH, scratch, delta,
             )  # fmt: skip
     for row in range(SETS.shape[0]):
         owner, member, cap, pointer = SETS[row]
-        wanted = needs[ev.KEY_COUNT + row]
+        wanted = needs[want.SETS_AT + row]
         if wanted and event[FIRST_KEY + owner] != 0:
             base = places[owner]
             seen_us = max(event[ev.AT_US], arena[base + agg.CLOCK]) if base != 0 else 0
@@ -152,9 +157,12 @@ def _observe(
             block = arena[base + pointer] if base != 0 else 0
             key = _member(event, member)
             sets.read_set(arena, block, cap, key, seen_us, wanted, cells, marks, out)
-    _read_travel(arena, places[at.USER], event, cells, marks)
-    habits.read(arena, places[at.USER], event, cells, marks)
-    graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
+    if needs[want.TRAVEL]:
+        _read_travel(arena, places[at.USER], event, cells, marks)
+    if needs[want.HABITS]:
+        habits.read(arena, places[at.USER], event, cells, marks)
+    if needs[want.GRAPH]:
+        graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
 
 
 @kernel
@@ -168,13 +176,13 @@ def _near_limit(amount_minor: int) -> int:
 
 @kernel
 def _place_rows(
-    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, epoch: int
+    event: Ints, arena: Ints, table: Ints, meta: Ints, needs: Ints, places: Ints, epoch: int
 ) -> None:
     """Find or make the rows an event writes, move their clocks, stamp its number on them."""
     for role in range(at.ROW_KINDS):
         key = event[FIRST_KEY + role]
         places[role] = 0
-        if key != 0:
+        if key != 0 and needs[want.ROWS_AT + role]:
             base = memory.find(table, key)
             if base == 0:
                 base = memory.insert(arena, table, meta, key, role)
@@ -191,6 +199,7 @@ def _apply_attempt(
     arena: Ints,
     table: Ints,
     meta: Ints,
+    needs: Ints,
     places: Ints,
     delta: Ints,
     now_us: int,
@@ -206,33 +215,51 @@ def _apply_attempt(
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0:
-            agg.note(arena, meta, base, amount_minor, coupon_minor, what, delta)
+            agg.note(
+                arena,
+                meta,
+                base,
+                amount_minor,
+                coupon_minor,
+                what,
+                delta,
+                needs[want.PARTS_AT + role],
+            )
             agg.count_attempt(arena, base, amount_minor)
     for row in range(SETS.shape[0]):
         owner, member, cap, pointer = SETS[row]
         key = _member(event, member)
         base = places[owner]
-        if base != 0 and key != 0:
+        if base != 0 and key != 0 and needs[want.MEMBERS_AT + row]:
             sets.add_member(arena, meta, base + pointer, cap, key, arena[base + agg.CLOCK])
     user = places[at.USER]
-    if user != 0:
+    if user != 0 and needs[want.HABITS]:
         habits.learn(arena, meta, user, event)
+    if user != 0 and needs[want.TRAVEL]:
         both = LAT_BIT | LON_BIT
         usable = event[LABELS] & TUNNELS == 0 and event[ACCURACY] <= ACCURATE_M
         if event[ev.PRESENCE] & both == both and usable:
             arena[user + ROW_LAT] = event[LAT]
             arena[user + ROW_LON] = event[LON]
             arena[user + ROW_PLACE_AT] = max(event[ev.AT_US], 1)
-    graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
+    if needs[want.GRAPH]:
+        graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
 
 
 @kernel
 def _apply_feedback(
-    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
+    event: Ints,
+    arena: Ints,
+    table: Ints,
+    meta: Ints,
+    needs: Ints,
+    places: Ints,
+    delta: Ints,
+    now_us: int,
 ) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
-    if feedback == ev.FRAUD:
+    if feedback == ev.FRAUD and needs[want.GRAPH]:
         graph.mark_fraud(arena, table, event, FIRST_KEY, places, now_us)
     countable = feedback not in {ev.PAID, ev.CLOSED}
     win.fill(delta, amount_minor, 0, feedback)
@@ -241,7 +268,9 @@ def _apply_feedback(
         if base == 0:
             continue
         if countable:
-            agg.note(arena, meta, base, amount_minor, 0, feedback, delta)
+            agg.note(
+                arena, meta, base, amount_minor, 0, feedback, delta, needs[want.PARTS_AT + role]
+            )
         if event[ev.KIND] == ev.OUTCOME:
             agg.count_outcome(arena, base, amount_minor, feedback)
         else:
@@ -288,7 +317,7 @@ def step(
         table: Entities and where their rows begin, with room for one of each kind more.
         meta: The state's counters.
         plan: The features.
-        needs: Parts of each role's cells that they use.
+        needs: What they need read and kept (`risk.features.needs`).
         cells: Scratch.
         marks: Scratch.
         places: Scratch.
@@ -301,20 +330,20 @@ def step(
     now_us = max(event[ev.AT_US], meta[memory.GLOBAL_CLOCK])
     kind = event[ev.KIND]
     if kind == ev.ATTEMPT:
-        _find_rows(event, arena, table, places, seqs)
+        _find_rows(event, arena, table, needs, places, seqs)
         _observe(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
         fin.finish(plan, cells, marks, out, bits)
     meta[memory.GLOBAL_CLOCK] = now_us
     epoch = now_us // rings.EPOCH_US
     held = meta[memory.KEYS_HELD]
-    _place_rows(event, arena, table, meta, places, epoch)
+    _place_rows(event, arena, table, meta, needs, places, epoch)
     made = meta[memory.KEYS_HELD] - held
     if kind == ev.ATTEMPT:
-        _apply_attempt(event, arena, table, meta, places, delta, now_us, cells)
+        _apply_attempt(event, arena, table, meta, needs, places, delta, now_us, cells)
     elif kind == ev.TABLE:
         _apply_attributes(event, arena, meta, places[at.USER])
     else:
-        _apply_feedback(event, arena, table, meta, places, delta, now_us)
+        _apply_feedback(event, arena, table, meta, needs, places, delta, now_us)
     slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
     memory.sweep(arena, table, meta, now_us, epoch, slots)
 

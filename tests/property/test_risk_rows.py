@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.features import aggregates, finish, sets
+from risk.features import aggregates, finish, needs, sets
 from risk.features import layout as at
 from risk.features.catalogue import PLACES
 from risk.features.event import AMOUNT, AT_US, EVENT_WIDTH, FIRST_KEY, SEQ
@@ -28,7 +28,8 @@ class EagerStore(MemoryStateStore):
         super().step(event)
         for base in self._table.reshape(-1, 2)[:, 1][self._table.reshape(-1, 2)[:, 1] != 0]:
             if self._arena[base + aggregates.JOURNAL] != 0:
-                aggregates.promote(self._arena, self._meta, int(base), self._delta)
+                kept = int(self._needs[needs.PARTS_AT + self._arena[base - 1]])
+                aggregates.promote(self._arena, self._meta, int(base), self._delta, kept)
 
 
 def values_of(store: MemoryStateStore, events: Ints) -> bytes:
