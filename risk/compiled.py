@@ -34,6 +34,7 @@ _SOURCES: Final = (
     "features/recent.py",
     "features/sets.py",
     "features/habits.py",
+    "features/travel.py",
     "features/observe.py",
     "features/finish.py",
     "features/kernel.py",

@@ -26,6 +26,7 @@ DAY_WIDTH: Final = len(at.DAY_COLUMNS)
 WEEK_WIDTH: Final = len(at.WEEK_COLUMNS)
 MONTH_US: Final = 30 * at.DAY_US
 LOW_MASK: Final = (1 << 32) - 1
+LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 ATTEMPTED: Final = 0  # What happened, as the low byte of its word: this, or the feedback's number.
 
 # The columns of one event: those of the tiles by hour, by day, by week.
@@ -64,6 +65,15 @@ def bucket_of(amount_minor: int) -> int:
         amount_minor >>= 1
         bucket += 1
     return bucket
+
+
+@kernel
+def near_limit(amount_minor: int) -> int:
+    """1 if the amount is at most 5 % under a limit above which somebody would have to ask."""
+    for row in range(LIMITS.size):
+        if LIMITS[row] - LIMITS[row] // 20 <= amount_minor < LIMITS[row]:
+            return 1
+    return 0
 
 
 @kernel
