@@ -18,8 +18,9 @@ from risk.features import kernel
 from risk.features.catalogue import FEATURES, plan
 from risk.features.definition import Feature
 from risk.features.event import EVENT_WIDTH, KEY_COUNT
-from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT, needs_of
+from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT
 from risk.features.memory import HAND, KEYS_HELD, META_WIDTH, PROMOTED, SWEPT, USED, refill
+from risk.features.needs import needs_of
 from risk.features.recent import SCRATCH_WIDTH
 from risk.features.windows import DELTA_WIDTH
 
@@ -108,7 +109,7 @@ class MemoryStateStore:
         self._lock = threading.Lock()
         self._plan = plan(features)
         used = {cell for feature in features for cell in feature.formula.cells}
-        self._needs = np.array(needs_of(used), dtype=np.int64)
+        self._needs = needs_of(used)
         self._cells = np.zeros(CELL_COUNT, dtype=np.int64)
         self._marks = np.zeros(CELL_COUNT, dtype=np.uint8)
         self._places = np.zeros(KEY_COUNT, dtype=np.int64)
@@ -210,6 +211,36 @@ class MemoryStateStore:
                 presence,
                 key_seqs,
             )
+
+    def run_apart(
+        self, events: Ints, order: Ints, columns: Ints, into: Floats, *, entity_count: int
+    ) -> None:
+        """Take events of so many entities one by one (`kernel.run_apart`), into columns.
+
+        Raises:
+            MemoryError: the arena is full.
+        """
+        while self._table.size // 4 < entity_count + ROW_KINDS:
+            self._table = np.zeros(2 * self._table.size, dtype=np.int64)
+        done = kernel.run_apart(
+            events,
+            order,
+            self._arena,
+            self._table,
+            self._meta,
+            self._plan,
+            self._needs,
+            self._cells,
+            self._marks,
+            self._places,
+            self._scratch,
+            self._delta,
+            self.features,
+            columns,
+            into,
+        )
+        if done < order.size:
+            raise MemoryError(f"the arena is full after {done} events")
 
     def export(self) -> dict[str, Ints]:
         with self._lock:
