@@ -140,27 +140,22 @@ def _engine(path: Path, out: Path, features: tuple[Feature, ...]) -> Figures:
     from gateway.replay import log
     from gateway.replay.mapping import load
     from risk.features.event import EVENT_WIDTH
-    from risk.features.replay import replay, replay_windows
+    from risk.features.replay import replay
 
     # What is compiled or loaded at first use is not what is measured.
     log.read(path, load("handbook"), rows_max=1_000)
-    nothing = np.zeros((1, EVENT_WIDTH), dtype=np.int64)
-    replay(nothing, store=MemoryStateStore(features))
-    replay_windows(nothing, TWELVE)
+    replay(np.zeros((1, EVENT_WIDTH), dtype=np.int64), store=MemoryStateStore(features))
     started_s = time.process_time()
     history = log.read(path, load("handbook"))
     read_s = time.process_time() - started_s
     kept_count = len(TWELVE) if features == TWELVE else 0
-    kept = np.empty((0, 0))
+    kept = np.empty((len(history.at_us), kept_count))
+    store = MemoryStateStore(features)
     started_s = time.process_time()
-    if kept_count:
-        found, source = replay_windows(history.events(0, len(history)), TWELVE), history.source
-        kept = np.empty((len(history.at_us), kept_count))
-        kept[source[source >= 0]] = found[source >= 0]
-    else:
-        store = MemoryStateStore(features)
-        for first in range(0, len(history), PART_EVENTS):
-            replay(history.events(first, first + PART_EVENTS), store=store)
+    for first in range(0, len(history), PART_EVENTS):
+        found = replay(history.events(first, first + PART_EVENTS), store=store)
+        source = history.source[first : first + PART_EVENTS]
+        kept[source[source >= 0]] = found[source >= 0, :kept_count]
     replay_s = time.process_time() - started_s
     columns = {TWELVE[place].name: kept[:, place] for place in range(kept_count)}
     np.savez(out, allow_pickle=False, **columns)

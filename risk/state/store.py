@@ -212,36 +212,6 @@ class MemoryStateStore:
                 key_seqs,
             )
 
-    def run_apart(
-        self, events: Ints, order: Ints, columns: Ints, into: Floats, *, entity_count: int
-    ) -> None:
-        """Take events of so many entities one by one (`kernel.run_apart`), into columns.
-
-        Raises:
-            MemoryError: the arena is full.
-        """
-        while self._table.size // 4 < entity_count + ROW_KINDS:
-            self._table = np.zeros(2 * self._table.size, dtype=np.int64)
-        done = kernel.run_apart(
-            events,
-            order,
-            self._arena,
-            self._table,
-            self._meta,
-            self._plan,
-            self._needs,
-            self._cells,
-            self._marks,
-            self._places,
-            self._scratch,
-            self._delta,
-            self.features,
-            columns,
-            into,
-        )
-        if done < order.size:
-            raise MemoryError(f"the arena is full after {done} events")
-
     def export(self) -> dict[str, Ints]:
         with self._lock:
             return {

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from risk.features import aggregates, finish, needs, sets
 from risk.features import layout as at
-from risk.features.catalogue import FEATURES, PLACES
+from risk.features.catalogue import PLACES
 from risk.features.event import AMOUNT, AT_US, EVENT_WIDTH, FIRST_KEY, SEQ
-from risk.features.replay import entity_of, replay, replay_windows
+from risk.features.replay import replay
 from risk.state.store import MemoryStateStore
 from tests.property.risk_streams import (
     START_US,
     Act,
     acts,
-    busy_streams,
     events_of,
     streams,
 )
@@ -153,17 +152,3 @@ def test_a_deviation_of_close_amounts_is_exact(middle: int, steps: list[int]) ->
 
     found = finish.deviation(count, total, high, low)
     assert math.isclose(found, max(1.0, math.sqrt(variance)), rel_tol=1e-12)
-
-
-APART = tuple(feature for feature in FEATURES if entity_of(feature))
-
-
-@settings(max_examples=40, deadline=None)
-@given(stream=st.one_of(streams, busy_streams))
-def test_entity_by_entity_gives_the_bits_of_the_logs_order(stream: list[Act]) -> None:
-    events = events_of(stream)
-    places = [PLACES[feature.name] for feature in APART]
-
-    assert len(APART) > 100
-    found = replay_windows(events, APART)
-    assert found.tobytes() == np.ascontiguousarray(replay(events)[:, places]).tobytes()
