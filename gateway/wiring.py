@@ -55,6 +55,7 @@ from gateway.worker.resolve import Resolver
 from gateway.worker.rules import RuleKeeper
 from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
+from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
@@ -181,7 +182,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     keys = KeyRing(context.reader, vault, clock_us)
     placer = FeedbackPlacer(context)
     anchor = Anchor(context.raw_reader, clock_us)
-    rules = RuleKeeper(context, settings.database_path, running)
+    rules = RuleKeeper(context, settings.database_path, running, book)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
         "model": refresher.models,
@@ -284,6 +285,7 @@ def _restored_engine(settings: Settings) -> RiskEngine:
         bundle_dir=settings.var / "bundles",
         deadline_us=settings.risk_deadline_us,
         fallback=settings.risk_fallback,
+        geo=newest(settings.var / "geo"),
     )
     raw = open_sqlite(settings.database_path, read_only=True)
     try:

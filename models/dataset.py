@@ -18,6 +18,7 @@ from risk.decision import Feedback
 from risk.features import event as events_layout
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
 from risk.features.replay import replay
+from risk.geo import IpTable
 from risk.transaction import Transaction
 
 Floats = NDArray[np.float64]
@@ -96,11 +97,12 @@ class PastPayment:
     label_known_at_us: int | None = None
 
 
-def from_history(history: Iterable[PastPayment]) -> Ints:
+def from_history(history: Iterable[PastPayment], geo: IpTable | None = None) -> Ints:
     """Encode a history as the log an engine would have written, labels at their own time.
 
     Args:
         history: Payments in the order of their time.
+        geo: Where addresses are, as the engine that will score is told; None looks nothing up.
 
     Returns:
         Stack of events, shape (events, EVENT_WIDTH), with dense sequence numbers from 1. A label
@@ -110,7 +112,7 @@ def from_history(history: Iterable[PastPayment]) -> Ints:
         UnusableHistory: a payment is earlier than the one before it, a label is known before its
             payment, or only one of label and time is given.
     """
-    rows = list(_merged(history))
+    rows = list(_merged(history, geo))
     if not rows:
         return np.zeros((0, events_layout.EVENT_WIDTH), dtype=np.int64)
     return np.stack(rows)
@@ -218,7 +220,7 @@ def refuse_future(events: Ints, matrix: Floats, replay_again: Replay) -> None:
             raise FutureKnowledge(f"depend on events after them: {', '.join(names)}")
 
 
-def _merged(history: Iterable[PastPayment]) -> Iterator[Ints]:
+def _merged(history: Iterable[PastPayment], geo: IpTable | None) -> Iterator[Ints]:
     """Encode payments and, in between, the labels that have become known meanwhile."""
     waiting: list[tuple[int, int, Feedback, Ints]] = []
     seq, previous_us = 0, None
@@ -229,7 +231,7 @@ def _merged(history: Iterable[PastPayment]) -> Iterator[Ints]:
             seq += 1
             yield _label(heapq.heappop(waiting), seq)
         seq += 1
-        attempt = events_layout.encode(payment.transaction, payment.at_us, seq)
+        attempt = events_layout.encode(payment.transaction, payment.at_us, seq, geo)
         if payment.label_known_at_us is not None:
             verdict = Feedback.FRAUD if payment.is_fraud else Feedback.GENUINE
             heapq.heappush(waiting, (payment.label_known_at_us, seq, verdict, attempt))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from risk.features.event import (
     stack,
     write_attempt,
 )
+from risk.geo.table import IpTable
 from risk.policy import Policy
 from risk.rules.shipped import default_rules
 from risk.rules.source import RuleSet
@@ -43,14 +44,6 @@ from risk.verdict import Fallback
 NO_MODEL: Final = "none"
 NO_TABLE: Final = "none"
 RESTORE_BATCH: Final = 4_096
-
-
-class Versioned(Protocol):
-    """A table that says which one it is."""
-
-    @property
-    def version(self) -> str:
-        """Its name, for the decisions that used it."""
 
 
 class LogGap(ValueError):
@@ -83,7 +76,7 @@ class Engine:
         fallback: Fallback = "rules",
         rules: RuleSet | None = None,
         policy: Policy = DEFAULT_POLICY,
-        geo: Versioned | None = None,
+        geo: IpTable | None = None,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """Build an engine with an empty state and load the champion, if there is one.
@@ -95,7 +88,7 @@ class Engine:
                 ``open`` (let through) or ``closed`` (hold for review); `risk.verdict`.
             rules: Rule set; the default one if None.
             policy: What outcomes cost.
-            geo: The table that tells where an address is.
+            geo: Where addresses are; None looks nothing up.
             clock_ns: A monotonic clock, for the deadline only.
 
         Raises:
@@ -182,7 +175,9 @@ class Engine:
                 deadline_ns=self._deadline_ns,
                 fallback=self._fallback,
             )
-            values, broken = write_attempt(transaction, now_us, self._next_seq, self._event_bytes)
+            values, broken = write_attempt(
+                transaction, now_us, self._next_seq, self._event_bytes, self._geo
+            )
             if broken:
                 course.note(f"context:{','.join(broken)}")
             self._next_seq += 1

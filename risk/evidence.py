@@ -12,7 +12,7 @@ from risk.features.event import FIRST_CONTEXT, FIRST_KEY, INDEX, PRESENCE
 # What a request must hold at least one of for a family to have evidence of its own. Time is
 # always known, the merchant and the amount too.
 _NEEDS: Final[dict[Family, tuple[str, ...]]] = {
-    Family.DEVICE: ("device", "risk_labels", "attestation", "agent_mismatch", "virtual_camera"),
+    Family.DEVICE: ("device", "risk_labels", "attestation", "agent_mask", "virtual_camera"),
     Family.BEHAVIOUR: (
         "form_ms",
         "first_input_ms",

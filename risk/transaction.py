@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payer:
-    """Who pays. `account_id` is the merchant's or wallet's account; hashes are opaque strings."""
+    """Who pays. `account_id` is the merchant's or wallet's account; hashes are opaque strings.
+
+    `contact_changed_at_ms` is when telephone, e-mail or address last changed (3DS chAccDate),
+    `password_changed_at_ms` is 3DS chAccPwChange, `purchases_6m` 3DS nbPurchaseAccount;
+    `phone_country` is the country of the telephone number.
+    """
 
     account_id: str | None = None
     created_at_ms: int | None = None
@@ -22,6 +27,10 @@ class Payer:
     guest: bool | None = None
     password_changed_at_ms: int | None = None
     login_failures_1h: int | None = None
+    contact_changed_at_ms: int | None = None
+    otp_failures_1h: int | None = None
+    phone_country: str | None = None
+    purchases_6m: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,7 @@ class Instrument:
     network_token: bool | None = None
     cvc_ok: bool | None = None
     three_ds: str | None = None  # Transaction status: Y, A, N, U, C, R.
+    avs: str | None = None  # Address check: match | partial | mismatch | unavailable.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,13 @@ class Payee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """The browser or app as the network sees it; `tz_offset_min` is minutes east of UTC."""
+    """The browser or app as the network sees it (3DS browserIP, browserUserAgent, …).
+
+    `tz_offset_min` is minutes east of UTC; `language` a tag or an Accept-Language header;
+    `platform` and `mobile` are the client hints Sec-CH-UA-Platform and Sec-CH-UA-Mobile; `ja4`
+    is the fingerprint of its TLS greeting; `clock_at_ms` is what its own clock said when it sent
+    this; `color_depth` is in bits.
+    """
 
     ip: str | None = None
     ip_country: str | None = None
@@ -58,6 +74,11 @@ class Client:
     tz_offset_min: int | None = None
     screen: str | None = None
     ja4: str | None = None
+    platform: str | None = None
+    mobile: bool | None = None
+    color_depth: int | None = None
+    javascript: bool | None = None
+    clock_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +87,8 @@ class Device:
 
     `risk_labels` may hold: emulator, vm, rooted, hooked, debugger, cloned_app, repackaged,
     mock_location, vpn, proxy, screen_share, remote_control, clock_skew, factory_reset,
-    automation, headless.
+    automation, headless, tor, overlay, accessibility_abuse, sim_changed, jailbroken (the same as
+    rooted). `attested_at_ms` is when the attestation was made: a token is good for two minutes.
     """
 
     device_id: str | None = None
@@ -74,6 +96,7 @@ class Device:
     model: str | None = None
     fp_hash: str | None = None
     attestation: str | None = None  # none | failed | basic | strong
+    attested_at_ms: int | None = None
     risk_labels: tuple[str, ...] | None = None
 
 
@@ -91,15 +114,21 @@ class Geo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behavior:
-    """Summaries of how the payer typed and moved; never the keystrokes. Times in ms."""
+    """Summaries of how the payer typed and moved; never the keystrokes. Times in ms.
+
+    `pointer_turns` counts changes of direction, `still_clicks` clicks without a movement before.
+    """
 
     form_ms: int | None = None
     first_input_ms: int | None = None
     key_dwell_ms: int | None = None
     key_flight_ms: int | None = None
     key_flight_iqr_ms: int | None = None
+    key_dwell_iqr_ms: int | None = None
     pasted: tuple[str, ...] | None = None  # card_number, name, otp, password
     pointer_straightness: float | None = None  # Path by chord, 0 to 1.
+    pointer_turns: int | None = None
+    still_clicks: int | None = None
     touch_pressure_var: float | None = None
     motion_energy: float | None = None
     on_call: bool | None = None
@@ -107,17 +136,18 @@ class Behavior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The visit that led here."""
+    """The visit that led here; `page_kinds` counts distinct kinds of page among `pages`."""
 
     id: str | None = None
     login_at_ms: int | None = None
     auth_method: str | None = None
     pages: int | None = None
+    page_kinds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basket:
-    """What is bought."""
+    """What is bought; `ship_address_used_at_ms` is its first use (3DS shipAddressUsage)."""
 
     items: int | None = None
     mcc: str | None = None
@@ -125,16 +155,24 @@ class Basket:
     ship_addr_hash: str | None = None
     bill_addr_hash: str | None = None
     ship_country: str | None = None
+    bill_country: str | None = None
+    ship_address_used_at_ms: int | None = None
     coupon_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Liveness:
-    """A face check, if there was one; scores 0 (attack) to 1 (genuine)."""
+    """A face check, if there was one; scores 0 (attack) to 1 (genuine).
+
+    PAD as in ISO/IEC 30107-3, IAD (injection) as in CEN/TS 18099. `camera_label` is the camera's
+    name as the system gives it, `frame_jitter_us` how much the time between frames varies.
+    """
 
     pad_score: float | None = None
     iad_score: float | None = None
     virtual_camera: bool | None = None
+    camera_label: str | None = None
+    frame_jitter_us: int | None = None
     vendor: str | None = None
 
 

@@ -143,6 +143,11 @@ def _told(done: "Erasure") -> list[str]:
         f"erased: the key of {whose}; evidence of {evidence} payments, payee of {as_payee}",
         f"已删除: {evidence} 笔付款证据, {as_payee} 笔收款方名称",
     ]
+    if done.list_count:
+        lines += [
+            f"removed from the text of {done.list_count} list entries: they no longer match anyone",
+            f"已从 {done.list_count} 条名单记录中抹去, 这些记录不再匹配任何人",
+        ]
     if not done.log_emptied or done.copies_left:
         lines += [
             "older pages may still hold the key: run yumen audit clean when nobody reads",

@@ -134,7 +134,15 @@ class Form:
     def _marks(self, kept: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> list[int]:
         seeds = self._seeds
         marks = [
-            crc32(value if type(value) is bytes else _plain(value), seeds[name])
+            crc32(
+                # Most values are text: asked first, and not by a call.
+                value.encode("utf-8", "surrogatepass")
+                if type(value) is str
+                else value
+                if type(value) is bytes
+                else _plain(value),
+                seeds[name],
+            )
             for name, value in kept.items()
         ]
         if evidence is not None:
@@ -146,13 +154,11 @@ class Form:
 
 
 def _plain(value: object) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
     if isinstance(value, int):
         return _NUMBER(value)
     if isinstance(value, float):
         return _REAL(value)
-    return repr(value).encode("utf-8", "surrogatepass")
+    return str(value).encode("utf-8", "surrogatepass")
 
 
 def _packed(marks: list[int]) -> bytes:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.refusal import Refused
-from gateway.store.lists import forget_word
-from gateway.store.subjects import ACCOUNT_KINDS, Subjects
+from gateway.store.subjects import ACCOUNT_KINDS, Subjects, open_key, pseudonym_of
 from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault
+from risk.features.identity import identify
 
 SEARCHED_BYTES_MIN = 6  # Shorter names stand in any file by chance.
 
@@ -32,6 +32,7 @@ class Erasure:
         known_since_us: When the key was made, microseconds since the epoch; 0 for a payment's.
         evidence_count: Payments whose evidence can't be read any more.
         payee_count: Payments in which the person was the payee and is no longer named.
+        list_count: List entries whose text was removed. They name a number that nobody has.
         erased_at_us: When, microseconds since the epoch.
         copies_left: Copies of key or lookup still in the files; anything but 0 needs a look.
         log_emptied: Whether the write-ahead log could be emptied; if not, a reader was in the way.
@@ -43,6 +44,7 @@ class Erasure:
     known_since_us: int
     evidence_count: int
     payee_count: int
+    list_count: int
     erased_at_us: int
     copies_left: int
     log_emptied: bool
@@ -72,8 +74,7 @@ def erase_account(
     if account_id in reason or account_id in actor:
         raise Refused("the reason and the actor are kept: leave the account id out of them")
     with closing(open_sqlite(path)) as raw:
-        subjects = Subjects(raw, vault)
-        lookup = subjects.lookup_of(account_id)
+        lookup = Subjects(raw, vault).lookup_of(account_id)
         raw.execute("BEGIN IMMEDIATE")
         try:
             row = raw.execute(
@@ -83,11 +84,9 @@ def erase_account(
             if row is None:
                 raise Refused("no such account: it was never seen, or it was erased before")
             subject_id, key_sealed, created_at_us = row
+            key = open_key(vault, lookup, key_sealed)
             counts = _counts(raw, subject_id)
-            listed_count = sum(
-                forget_word(raw, kind, subjects.number_of(kind, account_id))
-                for kind in sorted(ACCOUNT_KINDS)
-            )
+            list_count = _unlisted(raw, pseudonym_of(key, account_id))
             # First the key alone, byte over byte: a row of another size might be moved.
             raw.execute(
                 "UPDATE subjects SET key_sealed = zeroblob(length(key_sealed))"
@@ -101,7 +100,7 @@ def erase_account(
             detail = {
                 "evidence": counts[0],
                 "as_payee": counts[1],
-                "on_lists": listed_count,
+                "list_entries": list_count,
                 "known_since_us": created_at_us,
             }
             _note(raw, subject_id, f"subject:{subject_id}", actor, reason, detail, now_us)
@@ -117,6 +116,7 @@ def erase_account(
         known_since_us=created_at_us,
         evidence_count=counts[0],
         payee_count=counts[1],
+        list_count=list_count,
         erased_at_us=now_us,
         copies_left=copies_left,
         log_emptied=emptied,
@@ -169,6 +169,7 @@ def erase_payment(path: Path, trade_no: str, *, actor: str, reason: str, now_us:
         known_since_us=0,
         evidence_count=1,
         payee_count=0,
+        list_count=0,
         erased_at_us=now_us,
         copies_left=copies_left,
         log_emptied=emptied,
@@ -183,6 +184,17 @@ def _counts(raw: sqlite3.Connection, subject_id: int) -> tuple[int, int]:
         (subject_id, subject_id),
     ).fetchone()
     return row[0], row[1]
+
+
+def _unlisted(raw: sqlite3.Connection, pseudonym: str) -> int:
+    """Remove the account's text from all lists; returns from how many entries."""
+    return sum(
+        raw.execute(
+            "UPDATE list_entries SET value = '' WHERE kind = ? AND number = ? AND value <> ''",
+            (kind, identify(kind, pseudonym)),
+        ).rowcount
+        for kind in sorted(ACCOUNT_KINDS)
+    )
 
 
 def _note(

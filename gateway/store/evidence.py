@@ -12,6 +12,7 @@ a key of its own, kept sealed in its row, destroyed by the payment's number.
 import secrets
 import sqlite3
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -26,9 +27,10 @@ from risk.transaction import EMPTY_CONTEXT, RiskContext
 _NONCE_BYTES: Final = 12
 _ENCODER: Final = msgspec.json.Encoder()
 _GROUPS: Final = tuple(
-    (group.name, empty, tuple(field_.name for field_ in fields(empty)))
+    (group.name, empty, names, attrgetter(*names))
     for group in fields(RiskContext)
     for empty in (getattr(EMPTY_CONTEXT, group.name),)
+    for names in (tuple(field_.name for field_ in fields(empty)),)
 )
 _ADD: Final = (
     "INSERT INTO evidence (merchant_id, decision_id, subject_id, payee_subject_id, key_sealed,"
@@ -189,11 +191,12 @@ def open_evidence(
 def _told(context: RiskContext) -> dict[str, dict[str, Any]]:
     """The groups and fields that were sent."""
     told: dict[str, dict[str, Any]] = {}
-    for name, empty, names in _GROUPS:
+    for name, empty, names, values_of in _GROUPS:
         group = getattr(context, name)
         if group is empty:
             continue
-        sent = {name: value for name in names if (value := getattr(group, name)) is not None}
+        pairs = zip(names, values_of(group), strict=True)
+        sent = {field_name: value for field_name, value in pairs if value is not None}
         if sent:
             told[name] = sent
     return told

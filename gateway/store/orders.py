@@ -9,7 +9,7 @@ import json
 import sqlite3
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Update, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
@@ -19,6 +19,7 @@ from gateway.domain.refund import RefundStatus
 from gateway.store.chain import append_decision
 from gateway.store.evidence import Evidence
 from gateway.store.tables import decisions, orders, refunds
+from risk.decision import Feedback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,12 @@ def find_reasons(raw: sqlite3.Connection, merchant_id: str, decision_id: str) ->
     return [] if row is None else [reason["code"] for reason in json.loads(row[0])]
 
 
+# A refusal is an outcome as any other: how often an entity was refused is evidence of its own.
+_REPORT_DECLINED: Final = (
+    "INSERT INTO risk_inbox (kind, trade_no, source, known_at_us) VALUES (?, ?, 'risk', ?)"
+)
+
+
 def insert_created(
     raw: sqlite3.Connection,
     order: Order,
@@ -134,6 +141,10 @@ def insert_created(
     if evidence is not None:
         kept = evidence.store(raw, order.merchant_id, order.decision_id)
     append_decision(raw, decision, kept)
+    if order.status_reason == "DECLINED":
+        raw.execute(
+            _REPORT_DECLINED, (Feedback.DECLINED.value, order.trade_no, order.created_at_us)
+        )
 
 
 _GET = select(*_ORDER_COLUMNS).where(orders.c.trade_no == bindparam("trade_no"))

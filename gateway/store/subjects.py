@@ -233,7 +233,7 @@ class Subjects:
 
 
 def _with(group: T, names: tuple[str, ...], name: str, value: object) -> T:
-    """As `dataclasses.replace`, in a quarter of its time: this is done for every payment."""
+    """As `dataclasses.replace`, in a fraction of its time: this is done for every payment."""
     made = object.__new__(type(group))
     put = object.__setattr__
     for field_name in names:

@@ -127,9 +127,7 @@ decisions = Table(
     Column("rule_version", Text, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("engine_version", Text, nullable=False),
-    Column(
-        "key_seqs", LargeBinary, nullable=False
-    ),  # int64 a key of risk.features.event: the number read.
+    Column("key_seqs", LargeBinary, nullable=False),  # int64 a key (risk.features.event.KEYS).
     Column("degraded", Text, nullable=False),  # '' or why the full path did not decide.
     Column("fallback", Text, nullable=False),  # '' or the policy that decided instead.
     Column("elapsed_us", BigInteger, nullable=False),

@@ -17,17 +17,27 @@ Vectors of 64 integers are those of the first release; `decode` and `stack` read
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from risk.decision import EventKind, Feedback
 from risk.features.event_v1 import WIDTH_V1, widen
-from risk.features.fields import CONTEXT_FIELDS, read_context, read_context_slowly
+from risk.features.fields import (
+    CONTEXT_FIELDS,
+    Setting,
+    read_context,
+    read_context_slowly,
+    setting_of,
+)
 from risk.features.identity import code_of, config_of, identify, network_of
+from risk.geo.language import primary
+from risk.geo.table import NOWHERE, IpTable, Place
 from risk.transaction import Client, Device, RiskContext, Transaction
 
+T = TypeVar("T")
 IntVector = npt.NDArray[np.int64]
 
 EVENT_WIDTH: Final = 96
@@ -63,13 +73,14 @@ WORDS: Final = (  # Hashes and codes; 0 is "not sent".
     "ship_country",
     "payer_country",
     "payee_country",
-    "language",
+    "language",  # Without its country: zh, en.
     "bin",
     "email",
     "phone",
     "name",
     "ship_address",
     "bill_address",
+    "asn",  # The network's operator.
 )
 FIELDS: Final = (*HEADER, *KEYS, *WORDS, "presence", *CONTEXT_FIELDS)
 INDEX: Final = {name: place for place, name in enumerate(FIELDS)}
@@ -109,22 +120,29 @@ _BYTES_V1: Final = WIDTH_V1 * 8
 _PADDING: Final = (0,) * (EVENT_WIDTH - len(FIELDS))
 
 
-def values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int], list[str]]:
+def values_of(
+    transaction: Transaction, now_us: int, seq: int, geo: IpTable | None = None
+) -> tuple[list[int], list[str]]:
     """Return the integers of an attempt, and the names of context fields that were unusable.
 
     Args:
         transaction: What is to be assessed.
         now_us: Unix time of the attempt, microseconds.
         seq: Its place in the log.
+        geo: Where addresses are; without it that is not known.
     """
     at_us = min(max(now_us, 0), TIME_BOUND_US)
-    keys = [read(transaction) for read in _READERS]
+    context = transaction.context
+    found = geo.find(context.client.ip) if geo is not None else NOWHERE
+    setting = setting_of(context, at_us, found)
+    keys = [read(transaction) for read in _KEY_READERS.values()]
+    keys += [read(context, setting) for read in _WORD_READERS.values()]
     broken: list[str] = []
     try:
-        presence, context = read_context(transaction.context, at_us)
+        presence, fields = read_context(context, setting)
     except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError):
         # Rare, so the fast path pays nothing for it: read again, one field at a time.
-        presence, context, broken = read_context_slowly(transaction.context, at_us)
+        presence, fields, broken = read_context_slowly(context, at_us, found)
     header = [
         seq,
         ATTEMPT,
@@ -135,11 +153,15 @@ def values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int
         0,
         0,
     ]
-    return [*header, *keys, presence, *context, *_PADDING], broken
+    return [*header, *keys, presence, *fields, *_PADDING], broken
 
 
 def _config_of(device: Device, client: Client) -> int:
     return config_of(device.fp_hash, device.os, device.model, client.screen)
+
+
+def _language_of(tag: str | None) -> int:
+    return identify("language", primary(tag)) if tag else 0
 
 
 def _place_of(context: RiskContext) -> int:
@@ -160,56 +182,71 @@ _KEY_READERS: Final[dict[str, Callable[[Transaction], int]]] = {
     "inflow": lambda t: identify("payee", t.context.payer.account_id),
     "outflow": lambda t: identify("user", t.context.payee.account_id),
 }
-_WORD_READERS: Final[dict[str, Callable[[Transaction], int]]] = {
-    "country": lambda t: code_of(t.context.geo.country or t.context.client.ip_country),
-    "ip_country": lambda t: code_of(t.context.client.ip_country),
-    "found_country": lambda _: 0,
-    "card_country": lambda t: code_of(t.context.instrument.issuer_country),
-    "ship_country": lambda t: code_of(t.context.order.ship_country),
-    "payer_country": lambda t: code_of(t.context.payer.country),
-    "payee_country": lambda t: code_of(t.context.payee.country),
-    "language": lambda t: identify("language", t.context.client.language),
-    "bin": lambda t: identify("bin", t.context.instrument.bin),
-    "email": lambda t: identify("email", t.context.payer.email_hash),
-    "phone": lambda t: identify("phone", t.context.payer.phone_hash),
-    "name": lambda t: identify("name", t.context.payer.name_hash),
-    "ship_address": lambda t: identify("address", t.context.order.ship_addr_hash),
-    "bill_address": lambda t: identify("address", t.context.order.bill_addr_hash),
+_WORD_READERS: Final[dict[str, Callable[[RiskContext, Setting], int]]] = {
+    "country": lambda c, s: code_of(c.geo.country or s.ip_country),
+    "ip_country": lambda _, s: code_of(s.ip_country),
+    "found_country": lambda _, s: code_of(s.found.country),
+    "card_country": lambda c, _: code_of(c.instrument.issuer_country),
+    "ship_country": lambda c, _: code_of(c.order.ship_country),
+    "payer_country": lambda c, _: code_of(c.payer.country),
+    "payee_country": lambda c, _: code_of(c.payee.country),
+    "language": lambda c, _: _language_of(c.client.language),
+    "bin": lambda c, _: identify("bin", c.instrument.bin),
+    "email": lambda c, _: identify("email", c.payer.email_hash),
+    "phone": lambda c, _: identify("phone", c.payer.phone_hash),
+    "name": lambda c, _: identify("name", c.payer.name_hash),
+    "ship_address": lambda c, _: identify("address", c.order.ship_addr_hash),
+    "bill_address": lambda c, _: identify("address", c.order.bill_addr_hash),
+    "asn": lambda _, s: identify("asn", str(s.found.asn)) if s.found.asn else 0,
 }
-_READERS: Final = (*_KEY_READERS.values(), *_WORD_READERS.values())
 
 
-def safe_values_of(transaction: Transaction, now_us: int, seq: int) -> tuple[list[int], list[str]]:
+def safe_values_of(
+    transaction: Transaction, now_us: int, seq: int, geo: IpTable | None = None
+) -> tuple[list[int], list[str]]:
     """Like `values_of` for a transaction that breaks it: every part alone, the rest missing."""
     broken: list[str] = []
 
-    def attempt(name: str, read: Callable[[], int]) -> int:
+    def attempt(name: str, read: Callable[[], T], otherwise: T) -> T:
         try:
             return read()
         except Exception:  # noqa: BLE001 - whatever is in it, the event must not be lost
             broken.append(name)
-            return 0
+            return otherwise
 
     t = transaction
-    at_us = attempt("now_us", lambda: min(max(int(now_us), 0), TIME_BOUND_US))
+    at_us = attempt("now_us", lambda: min(max(int(now_us), 0), TIME_BOUND_US), 0)
+    found = attempt("ip", lambda: _find(geo, t.context), NOWHERE)
+    unknown = Setting(at_us, found, found.country, found.country, at_us // 60_000_000)
+    setting = attempt("setting", lambda: setting_of(t.context, at_us, found), unknown)
     header = [
         seq,
         ATTEMPT,
         at_us,
-        attempt("amount", lambda: min(max(int(t.amount_minor), 0), AMOUNT_BOUND)),
-        attempt("currency", lambda: code_of(t.currency)),
-        attempt("pay_type", lambda: identify("pay_type", t.pay_type)),
+        attempt("amount", lambda: min(max(int(t.amount_minor), 0), AMOUNT_BOUND), 0),
+        attempt("currency", lambda: code_of(t.currency), 0),
+        attempt("pay_type", lambda: identify("pay_type", t.pay_type), 0),
         0,
         0,
     ]
-    readers = _KEY_READERS | _WORD_READERS
-    keys = [attempt(name, lambda read=read: read(t)) for name, read in readers.items()]  # type: ignore[misc]  # mypy can't infer a lambda with a default
-    presence, context, fields = read_context_slowly(t.context, at_us)
+    keys = [attempt(key, partial(read, t), 0) for key, read in _KEY_READERS.items()]
+    keys += [
+        attempt(word, partial(read, t.context, setting), 0) for word, read in _WORD_READERS.items()
+    ]
+    presence, context, fields = read_context_slowly(t.context, at_us, found)
     return [*header, *keys, presence, *context, *_PADDING], broken + fields
 
 
+def _find(geo: IpTable | None, context: RiskContext) -> Place:
+    return geo.find(context.client.ip) if geo is not None else NOWHERE
+
+
 def write_attempt(
-    transaction: Transaction, now_us: int, seq: int, into: memoryview
+    transaction: Transaction,
+    now_us: int,
+    seq: int,
+    into: memoryview,
+    geo: IpTable | None = None,
 ) -> tuple[list[int], list[str]]:
     """Write the vector of an attempt into a buffer; whatever the transaction holds, it succeeds.
 
@@ -218,23 +255,26 @@ def write_attempt(
         now_us: Unix time of the attempt, microseconds.
         seq: Its place in the log.
         into: Bytes of an event.
+        geo: Where addresses are; without it that is not known.
 
     Returns:
         The integers written, and the names of fields that could not be used.
     """
     try:
-        values, broken = values_of(transaction, now_us, seq)
+        values, broken = values_of(transaction, now_us, seq, geo)
         _PACK.pack_into(into, 0, *values)
     except Exception:  # noqa: BLE001 - an event must not be lost over a field of it
-        values, broken = safe_values_of(transaction, now_us, seq)
+        values, broken = safe_values_of(transaction, now_us, seq, geo)
         _PACK.pack_into(into, 0, *values)
     return values, broken
 
 
-def encode(transaction: Transaction, now_us: int, seq: int) -> IntVector:
+def encode(
+    transaction: Transaction, now_us: int, seq: int, geo: IpTable | None = None
+) -> IntVector:
     """Return the vector of an attempt, shape ``(EVENT_WIDTH,)``; unusable context is missing."""
     event = np.zeros(EVENT_WIDTH, dtype=np.int64)
-    write_attempt(transaction, now_us, seq, event.data.cast("B"))
+    write_attempt(transaction, now_us, seq, event.data.cast("B"), geo)
     return event
 
 

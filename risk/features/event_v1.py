@@ -75,6 +75,9 @@ FIELDS_V1: Final = (
     "virtual_camera",
 )
 
+# What it called otherwise: then a flag, now the first bit of a mask.
+RENAMED: Final = {"agent_mismatch": "agent_mask"}
+
 
 def widen(rows: Ints, *, width: int, index: Mapping[str, int]) -> Ints:
     """Return vectors of the first release in today's layout.
@@ -92,7 +95,7 @@ def widen(rows: Ints, *, width: int, index: Mapping[str, int]) -> Ints:
     for place, name in enumerate(FIELDS_V1):
         if place == PRESENCE_V1:
             continue
-        target = index[name]
+        target = index[RENAMED.get(name, name)]
         wide[:, target] = rows[:, place]
         if target > presence:
             sent = rows[:, PRESENCE_V1] >> (place - PRESENCE_V1 - 1) & 1

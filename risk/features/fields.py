@@ -7,8 +7,16 @@ leaves out what can't be used and names it.
 """
 
 from collections.abc import Callable
-from typing import Final
+from functools import lru_cache
+from operator import attrgetter
+from typing import Final, NamedTuple
 
+from risk.features.agent import agent_mask
+from risk.geo.calendar import day_kind, is_payday, month_day
+from risk.geo.distance import metres_between
+from risk.geo.language import at_home, primary
+from risk.geo.table import Place
+from risk.geo.zones import ZONES, gap_min
 from risk.transaction import RiskContext
 
 RISK_LABELS: Final = (
@@ -28,50 +36,81 @@ RISK_LABELS: Final = (
     "factory_reset",
     "automation",
     "headless",
+    "tor",
+    "overlay",
+    "accessibility_abuse",
+    "sim_changed",
 )
 LABEL_BIT: Final = {name: 1 << place for place, name in enumerate(RISK_LABELS)}
+LABEL_BIT["jailbroken"] = LABEL_BIT["rooted"]  # The same, by its other name.
 PASTED_BIT: Final = {"card_number": 1, "name": 2, "otp": 4, "password": 8}
 ATTESTATION: Final = {"none": 0, "failed": 1, "basic": 2, "strong": 3}
 FUNDING: Final = {"debit": 1, "credit": 2, "prepaid": 3, "wallet": 4}
 THREE_DS: Final = {"Y": 1, "A": 2, "C": 3, "U": 4, "N": 5, "R": 6}
-MISMATCHES: Final = ("ip_card", "ip_payer", "ship_card", "geo_ip", "card_payer", "payee_payer")
+AVS: Final = {"unavailable": 0, "mismatch": 1, "partial": 2, "match": 3}
+# Bit k of `mismatches`: both countries are known and differ. `sent` is the network's country as
+# the merchant says, `found` the same as our own table says.
+MISMATCHES: Final = (
+    "ip_card",
+    "ip_payer",
+    "ship_card",
+    "geo_ip",
+    "card_payer",
+    "payee_payer",
+    "sent_found",
+    "bill_card",
+    "bill_ship",
+    "phone_payer",
+    "phone_ip",
+)
+MISMATCH_BIT: Final = {name: 1 << place for place, name in enumerate(MISMATCHES)}
+LANGUAGE_BIT: Final = {"card": 1, "ip": 2, "payer": 4}
+VIRTUAL_CAMERAS: Final = (
+    *("obs", "virtual", "manycam", "v4l2loopback", "snap camera", "xsplit", "droidcam"),
+    *("iriun", "epoccam", "mmhmm", "splitcam", "e2esoft", "vcam", "fakecam", "dummy"),
+)
 BOUND: Final = 1 << 53
 MICRO: Final = 1_000_000.0  # A float, so that a word times it is an error and not a long word.
 NIGHT_ENDS_HOUR: Final = 6
-# A country's clock where the payer's own was not sent: minutes east of UTC, one zone a country.
-COUNTRY_TZ_MIN: Final = {
-    "CN": 480,
-    "HK": 480,
-    "MO": 480,
-    "TW": 480,
-    "SG": 480,
-    "MY": 480,
-    "PH": 480,
-    "JP": 540,
-    "KR": 540,
-    "TH": 420,
-    "VN": 420,
-    "IN": 330,
-    "GB": 0,
-    "DE": 60,
-    "FR": 60,
-    "BE": 60,
-    "US": -300,
-}
-
-Reader = Callable[[RiskContext, int], int | None]
+_DAY_MIN: Final = 1_440
+_LABEL_LENGTH: Final = 128
 
 
-def _scaled(value: float | None) -> int | None:
-    return None if value is None else int(value * MICRO)
+class Setting(NamedTuple):
+    """When and where a payment is made, worked out once for all fields.
+
+    Attributes:
+        at_us: Its time, Unix microseconds.
+        found: What our own table says of its address.
+        ip_country: Country of its network: as sent, else as found.
+        country: Country whose clock and calendar hold, if known.
+        minute: Minutes since 1970 on the payer's clock.
+    """
+
+    at_us: int
+    found: Place
+    ip_country: str | None
+    country: str | None
+    minute: int
 
 
-def _age_ms(since_ms: int | None, at_us: int) -> int | None:
-    return None if since_ms is None else at_us // 1_000 - since_ms
+def setting_of(context: RiskContext, at_us: int, found: Place) -> Setting:
+    """Return when and where: by the client's clock, else its country's, else UTC.
+
+    Raises:
+        TypeError: something in the context is of another type than it should be.
+    """
+    client = context.client
+    ip_country = client.ip_country or found.country
+    country = context.geo.country or ip_country or context.payer.country
+    offset_min = client.tz_offset_min
+    if offset_min is None or not -_DAY_MIN <= offset_min <= _DAY_MIN:
+        zone = ZONES.get(country) if country else None
+        offset_min = zone.usual_min if zone else 0
+    return Setting(at_us, found, ip_country, country, at_us // 60_000_000 + int(offset_min))
 
 
-def _flag(value: bool | None) -> int | None:
-    return None if value is None else int(value)
+Reader = Callable[[RiskContext, Setting], int | None]
 
 
 def _mask(names: tuple[str, ...] | None, bits: dict[str, int]) -> int | None:
@@ -94,115 +133,206 @@ def _word(word: str | None, numbers: dict[str, int]) -> int | None:
     return None if word is None else numbers.get(word)
 
 
-def _hour(context: RiskContext, at_us: int) -> int:
-    """Hour of the payer's day: by the client's clock, else its country's, else UTC."""
-    offset_min = context.client.tz_offset_min
-    if offset_min is None:
-        country = context.geo.country or context.client.ip_country or context.payer.country
-        offset_min = COUNTRY_TZ_MIN.get(country, 0) if country else 0
-    return (at_us // 60_000_000 + offset_min) // 60 % 24
+@lru_cache(maxsize=4_096)
+def _clock(hours: int, country: str | None) -> tuple[int, int, int, int, int | None]:
+    """Hour, hour of the week (0 is Monday's first), day of the month, payday, kind of day."""
+    day = hours // 24
+    kind = day_kind(country, day) if country else None
+    # The epoch was a Thursday.
+    return hours % 24, (hours + 72) % 168, month_day(day), int(is_payday(day)), kind
 
 
-def _tz_gap(context: RiskContext) -> int | None:
-    """Minutes between the client's clock and that of the country its address is in."""
-    country = context.client.ip_country
+def _tz_gap(context: RiskContext, setting: Setting) -> int | None:
+    """Minutes between the client's clock and those of the country its address is in."""
     offset_min = context.client.tz_offset_min
-    if offset_min is None or country not in COUNTRY_TZ_MIN:
+    if offset_min is None or not setting.ip_country:
         return None
-    return abs(offset_min - COUNTRY_TZ_MIN[country])
+    return gap_min(setting.ip_country, offset_min)
 
 
-def _mismatches(context: RiskContext) -> int | None:
-    """Bit k: the k-th pair of `MISMATCHES` is known on both sides and differs."""
-    ip, payer = context.client.ip_country, context.payer.country
-    card, ship = context.instrument.issuer_country, context.order.ship_country
-    geo, payee = context.geo.country, context.payee.country
+def _mismatches(context: RiskContext, setting: Setting) -> int | None:
+    return _disagreements(
+        setting.ip_country,
+        context.client.ip_country,
+        setting.found.country,
+        context.instrument.issuer_country,
+        context.payer.country,
+        context.payer.phone_country,
+        context.payee.country,
+        context.geo.country,
+        context.order.ship_country,
+        context.order.bill_country,
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _disagreements(  # noqa: PLR0917 - a cache is quickest without names
+    ip: str | None,
+    sent: str | None,
+    found: str | None,
+    card: str | None,
+    payer: str | None,
+    phone: str | None,
+    payee: str | None,
+    geo: str | None,
+    ship: str | None,
+    bill: str | None,
+) -> int | None:
+    """Bits of `MISMATCHES`; None if no two countries are known."""
+    pairs = (
+        *((ip, card), (ip, payer), (ship, card), (geo, ip), (card, payer), (payee, payer)),
+        *((sent, found), (bill, card), (bill, ship), (phone, payer), (phone, ip)),
+    )
     mask = 0
     comparable = False
-    pairs = ((ip, card), (ip, payer), (ship, card), (geo, ip), (card, payer), (payee, payer))
     for bit, (left, right) in enumerate(pairs):
         if left and right:
             comparable = True
-            mask |= (left != right) << bit
+            mask |= (left.upper() != right.upper()) << bit
     return mask if comparable else None
 
 
-_SYSTEMS: Final = (
-    ("android", ("android",)),
-    ("ios", ("iphone", "ipad", "ios", "cfnetwork", "darwin")),
-    ("windows", ("windows",)),
-    ("macos", ("mac os", "macintosh")),
-    ("linux", ("linux", "x11")),
-    ("harmony", ("harmony", "openharmony")),
-)
-
-
-def _agent_mismatch(context: RiskContext) -> int | None:
-    """1 if the user agent names another system than the device says it runs."""
-    system, agent = context.device.os, context.client.user_agent
-    if not system or not agent:
+def _language_gaps(context: RiskContext, setting: Setting) -> int | None:
+    """Bits of `LANGUAGE_BIT`: whose country is not where the client's language is at home."""
+    tag = context.client.language
+    if not tag:
         return None
-    lowered, system = agent[:512].lower(), system.lower()
-    for name, marks in _SYSTEMS:
-        if system.startswith(name):
-            return int(not any(mark in lowered for mark in marks))
-    return None
+    language = primary(tag)
+    mask = 0
+    comparable = False
+    countries = (context.instrument.issuer_country, setting.ip_country, context.payer.country)
+    for bit, country in enumerate(countries):
+        fits = at_home(language, country) if country else None
+        if fits is not None:
+            comparable = True
+            mask |= (not fits) << bit
+    return mask if comparable else None
 
 
-READERS: Final[dict[str, Reader]] = {
-    "hour": _hour,
+def _gps_ip_km(context: RiskContext, setting: Setting) -> int | None:
+    """Between where the device says it is and where its address is, where the table knows."""
+    found, geo = setting.found, context.geo
+    if found.lat is None or found.lon is None or geo.source == "ip":
+        return None
+    lat, lon = _degrees(geo.lat, 90.0), _degrees(geo.lon, 180.0)
+    if lat is None or lon is None:
+        return None
+    return metres_between(lat, lon, found.lat, found.lon) // 1_000
+
+
+def _virtual_camera(context: RiskContext) -> int | None:
+    """As the merchant says, or by the name of a camera that is a program."""
+    said, label = context.liveness.virtual_camera, context.liveness.camera_label
+    if not label or said:
+        return None if said is None else int(said)
+    lowered = label[:_LABEL_LENGTH].lower()
+    return int(any(name in lowered for name in VIRTUAL_CAMERAS))
+
+
+def _direct(context: RiskContext) -> int | None:
+    """1 if the visit went straight to the payment page."""
+    pages = context.session.pages
+    return None if pages is None else int(pages <= 1)
+
+
+def _clock_skew(context: RiskContext, setting: Setting) -> int | None:
+    said_ms = context.client.clock_at_ms
+    return None if said_ms is None else abs(setting.at_us // 1_000 - said_ms)
+
+
+# Four tables say where each field comes from; together they are the order of the vector.
+_CLOCK: Final = ("hour", "hour_of_week", "month_day", "payday", "holiday")
+# Numbers and flags as they were sent.
+_PLAIN: Final = {
+    "login_failures": "payer.login_failures_1h",
+    "otp_failures": "payer.otp_failures_1h",
+    "purchases_6m": "payer.purchases_6m",
+    "kyc_level": "payer.kyc_level",
+    "guest": "payer.guest",
+    "cvc_ok": "instrument.cvc_ok",
+    "pages": "session.pages",
+    "page_kinds": "session.page_kinds",
+    "form_ms": "behavior.form_ms",
+    "first_input_ms": "behavior.first_input_ms",
+    "key_dwell_ms": "behavior.key_dwell_ms",
+    "key_dwell_iqr_ms": "behavior.key_dwell_iqr_ms",
+    "key_flight_ms": "behavior.key_flight_ms",
+    "key_flight_iqr_ms": "behavior.key_flight_iqr_ms",
+    "pointer_turns": "behavior.pointer_turns",
+    "still_clicks": "behavior.still_clicks",
+    "on_call": "behavior.on_call",
+    "items": "order.items",
+    "digital": "order.digital",
+    "coupon": "order.coupon_minor",
+    "frame_jitter_us": "liveness.frame_jitter_us",
+}
+# Moments (Unix milliseconds), turned into ages.
+_AGES: Final = {
+    "attestation_age_ms": "device.attested_at_ms",
+    "account_age_ms": "payer.created_at_ms",
+    "password_age_ms": "payer.password_changed_at_ms",
+    "contact_age_ms": "payer.contact_changed_at_ms",
+    "card_age_ms": "instrument.added_at_ms",
+    "payee_age_ms": "payee.first_paid_at_ms",
+    "login_age_ms": "session.login_at_ms",
+    "ship_age_ms": "order.ship_address_used_at_ms",
+}
+# Fractions, turned into millionths.
+_SCALED: Final = {
+    "straightness": "behavior.pointer_straightness",
+    "touch_var": "behavior.touch_pressure_var",
+    "motion": "behavior.motion_energy",
+    "pad_score": "liveness.pad_score",
+    "iad_score": "liveness.iad_score",
+}
+_COMPUTED: Final[dict[str, Reader]] = {
     "lat": lambda c, _: _degrees(c.geo.lat, 90.0),
     "lon": lambda c, _: _degrees(c.geo.lon, 180.0),
     "accuracy_m": lambda c, _: None if c.geo.accuracy_m is None else int(c.geo.accuracy_m),
-    "tz_gap_min": lambda c, _: _tz_gap(c),
-    "mismatches": lambda c, _: _mismatches(c),
-    "agent_mismatch": lambda c, _: _agent_mismatch(c),
+    "tz_gap_min": _tz_gap,
+    "mismatches": _mismatches,
+    "language_gaps": _language_gaps,
+    "ip_flags": lambda _, s: s.found.flags,
+    "gps_ip_km": _gps_ip_km,
+    "agent_mask": lambda c, _: agent_mask(c.client, c.device),
     "risk_labels": lambda c, _: _mask(c.device.risk_labels, LABEL_BIT),
     "attestation": lambda c, _: _word(c.device.attestation, ATTESTATION),
-    "account_age_ms": lambda c, at_us: _age_ms(c.payer.created_at_ms, at_us),
-    "password_age_ms": lambda c, at_us: _age_ms(c.payer.password_changed_at_ms, at_us),
-    "login_failures": lambda c, _: c.payer.login_failures_1h,
-    "kyc_level": lambda c, _: c.payer.kyc_level,
-    "guest": lambda c, _: _flag(c.payer.guest),
-    "card_age_ms": lambda c, at_us: _age_ms(c.instrument.added_at_ms, at_us),
-    "cvc_ok": lambda c, _: _flag(c.instrument.cvc_ok),
+    "clock_skew_ms": _clock_skew,
+    "avs": lambda c, _: _word(c.instrument.avs, AVS),
     "three_ds": lambda c, _: _word(c.instrument.three_ds, THREE_DS),
     "funding": lambda c, _: _word(c.instrument.funding, FUNDING),
-    "payee_age_ms": lambda c, at_us: _age_ms(c.payee.first_paid_at_ms, at_us),
-    "login_age_ms": lambda c, at_us: _age_ms(c.session.login_at_ms, at_us),
-    "pages": lambda c, _: c.session.pages,
-    "form_ms": lambda c, _: c.behavior.form_ms,
-    "first_input_ms": lambda c, _: c.behavior.first_input_ms,
-    "key_dwell_ms": lambda c, _: c.behavior.key_dwell_ms,
-    "key_flight_ms": lambda c, _: c.behavior.key_flight_ms,
-    "key_flight_iqr_ms": lambda c, _: c.behavior.key_flight_iqr_ms,
     "pasted": lambda c, _: _mask(c.behavior.pasted, PASTED_BIT),
-    "straightness": lambda c, _: _scaled(c.behavior.pointer_straightness),
-    "touch_var": lambda c, _: _scaled(c.behavior.touch_pressure_var),
-    "motion": lambda c, _: _scaled(c.behavior.motion_energy),
-    "on_call": lambda c, _: _flag(c.behavior.on_call),
-    "items": lambda c, _: c.order.items,
-    "digital": lambda c, _: _flag(c.order.digital),
-    "coupon": lambda c, _: c.order.coupon_minor,
-    "pad_score": lambda c, _: _scaled(c.liveness.pad_score),
-    "iad_score": lambda c, _: _scaled(c.liveness.iad_score),
-    "virtual_camera": lambda c, _: _flag(c.liveness.virtual_camera),
+    "direct": lambda c, _: _direct(c),
+    "virtual_camera": lambda c, _: _virtual_camera(c),
 }
-CONTEXT_FIELDS: Final = tuple(READERS)
-_ROWS: Final = tuple((1 << place, read) for place, read in enumerate(READERS.values()))
+CONTEXT_FIELDS: Final = (*_CLOCK, *_PLAIN, *_AGES, *_SCALED, *_COMPUTED)
+_BITS: Final = tuple(1 << place for place in range(len(CONTEXT_FIELDS)))
+_UNUSABLE: Final = (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError)
+# One call for all fields of a kind: reading them one by one costs three times as much.
+_plain = attrgetter(*_PLAIN.values())
+_ages = attrgetter(*_AGES.values())
+_scaled = attrgetter(*_SCALED.values())
+_computed = tuple(_COMPUTED.values())
 
 
-def read_context(context: RiskContext, at_us: int) -> tuple[int, list[int]]:
+def read_context(context: RiskContext, setting: Setting) -> tuple[int, list[int]]:
     """Return the presence mask and the fields in `CONTEXT_FIELDS` order, 0 where missing.
 
     Raises:
         TypeError, ValueError, OverflowError, AttributeError, ArithmeticError: something in the
             context can't be an integer in bounds; read it slowly.
     """
+    at_ms = setting.at_us // 1_000
+    found: list[int | None] = [
+        *_clock(setting.minute // 60, setting.country),
+        *_plain(context),
+        *[None if since_ms is None else at_ms - since_ms for since_ms in _ages(context)],
+        *[None if value is None else int(value * MICRO) for value in _scaled(context)],
+        *[read(context, setting) for read in _computed],
+    ]
     presence = 0
     values = []
-    for bit, read in _ROWS:
-        value = read(context, at_us)
+    for bit, value in zip(_BITS, found, strict=True):
         if value is None:
             values.append(0)
         else:
@@ -213,20 +343,40 @@ def read_context(context: RiskContext, at_us: int) -> tuple[int, list[int]]:
     return presence, values
 
 
-def read_context_slowly(context: RiskContext, at_us: int) -> tuple[int, list[int], list[str]]:
+def read_context_slowly(
+    context: RiskContext, at_us: int, found: Place
+) -> tuple[int, list[int], list[str]]:
     """Like `read_context`, but leaves out what can't be used; returns their names as well."""
     presence = 0
     values = []
     broken = []
-    for place, (name, read) in enumerate(READERS.items()):
+    try:
+        setting = setting_of(context, at_us, found)
+    except _UNUSABLE:
+        setting = Setting(at_us, found, found.country, found.country, at_us // 60_000_000)
+        broken.append("setting")
+    for place, name in enumerate(CONTEXT_FIELDS):
         try:
-            value = _bounded(read(context, at_us))
-        except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError):
+            value = _bounded(_one(name, context, setting))
+        except _UNUSABLE:
             value = None
             broken.append(name)
         presence |= (value is not None) << place
         values.append(value or 0)
     return presence, values, broken
+
+
+def _one(name: str, context: RiskContext, setting: Setting) -> int | None:
+    """One field alone, as `read_context` reads it among the others."""
+    if name in _CLOCK:
+        return _clock(setting.minute // 60, setting.country)[_CLOCK.index(name)]
+    if name in _COMPUTED:
+        return _COMPUTED[name](context, setting)
+    path = _PLAIN.get(name) or _AGES.get(name) or _SCALED[name]
+    value: int | float | None = attrgetter(path)(context)
+    if value is None or name in _PLAIN:
+        return value if value is None else int(value)
+    return setting.at_us // 1_000 - int(value) if name in _AGES else int(value * MICRO)
 
 
 def _bounded(value: int | None) -> int | None:

@@ -5,8 +5,9 @@ hashed ("user:42" is not "payee:42"), so one table can hold all kinds of entity.
 """
 
 import hashlib
-import socket
 from typing import Final
+
+from risk.geo.address import address_of
 
 _CACHE_COUNT: Final = 200_000  # About 20 MB; a name costs 1 µs to hash and 0.1 µs to look up.
 _CACHED_NAME_BYTES: Final = 96
@@ -42,29 +43,6 @@ def identify(kind: str, name: str | None) -> int:
             cache.clear()
         cache[name] = number
     return number
-
-
-def address_of(ip: str | None) -> tuple[int, int] | None:
-    """Return (version, number) of an address, or None if the text is none.
-
-    An IPv4 address mapped into IPv6 is that IPv4 address. A zone (``fe80::1%eth0``) is no address
-    that anyone else could have.
-
-    Examples:
-        >>> address_of("1.2.3.4") == address_of("::ffff:1.2.3.4") == (4, 0x01020304)
-        True
-        >>> address_of("1.2.3.04"), address_of("somewhere")
-        (None, None)
-    """
-    if not ip:
-        return None
-    try:
-        if ":" not in ip:
-            return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")
-        number = int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
-    except (OSError, ValueError):  # ValueError: a NUL or half a surrogate pair in it.
-        return None
-    return (4, number & _LOW_32) if number >> 32 == _MAPPED else (6, number)
 
 
 def network_of(ip: str | None) -> int:
@@ -138,8 +116,6 @@ def code_of(letters: str | None) -> int:
     return number
 
 
-_LOW_32: Final = (1 << 32) - 1
-_MAPPED: Final = 0xFFFF  # Upper 96 bits of ::ffff:0:0/96.
 _networks: dict[str, int] = {}
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _CODE_COUNT: Final = 4_096

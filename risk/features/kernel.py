@@ -28,7 +28,7 @@ SETS: Final = np.array(
 LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
-HOUR_OF_WEEK: Final = ev.INDEX.get("hour_of_week", HOUR)
+HOUR_OF_WEEK: Final = ev.INDEX["hour_of_week"]
 COUNTRY: Final = ev.INDEX["country"]
 COUPON: Final = ev.INDEX["coupon"]
 LAT: Final = ev.INDEX["lat"]

@@ -5,6 +5,7 @@ A farm has many accounts on few devices, a takeover a new device on an old accou
 
 from typing import Final
 
+from risk.features import agent
 from risk.features.definition import (
     US,
     Family,
@@ -13,6 +14,7 @@ from risk.features.definition import (
     bit,
     bits,
     ratio,
+    share,
     value,
 )
 from risk.features.fields import LABEL_BIT
@@ -20,6 +22,9 @@ from risk.features.fields import LABEL_BIT
 FAKE: Final = LABEL_BIT["emulator"] | LABEL_BIT["vm"] | LABEL_BIT["cloned_app"]
 TAMPERED: Final = sum(LABEL_BIT[x] for x in ("rooted", "hooked", "debugger", "repackaged"))
 REMOTE: Final = LABEL_BIT["remote_control"] | LABEL_BIT["screen_share"]
+TUNNELLED: Final = LABEL_BIT["vpn"] | LABEL_BIT["proxy"] | LABEL_BIT["tor"]
+OVERLAID: Final = LABEL_BIT["overlay"] | LABEL_BIT["accessibility_abuse"]
+RENEWED: Final = LABEL_BIT["sim_changed"] | LABEL_BIT["factory_reset"]
 AUTOMATED: Final = LABEL_BIT["automation"] | LABEL_BIT["headless"]
 
 FEATURES: Final = (
@@ -80,7 +85,7 @@ FEATURES: Final = (
     Feature(
         name="device_agent_mismatch",
         family=Family.DEVICE,
-        formula=value("event.agent_mismatch"),
+        formula=bit("event.agent_mask", agent.SYSTEM),
         unit=Unit.FLAG,
         meaning_en="The user agent names another system than the device.",
         meaning_zh="浏览器标识与设备系统不一致",
@@ -127,8 +132,8 @@ FEATURES: Final = (
         family=Family.DEVICE,
         formula=value("device_users.24h"),
         unit=Unit.COUNT,
-        meaning_en="Users on the device in 24 hours, 16 at most.",
-        meaning_zh="设备近24小时用户数 (上限16)",
+        meaning_en="Users on the device in 24 hours; exact up to 16.",
+        meaning_zh="设备近24小时用户数 (16以内精确)",
         catches="device farm",
     ),
     Feature(
@@ -136,8 +141,8 @@ FEATURES: Final = (
         family=Family.DEVICE,
         formula=value("device_users.30d"),
         unit=Unit.COUNT,
-        meaning_en="Users on the device in 30 days, 16 at most.",
-        meaning_zh="设备近30天用户数 (上限16)",
+        meaning_en="Users on the device in 30 days; exact up to 16.",
+        meaning_zh="设备近30天用户数 (16以内精确)",
         catches="device farm",
     ),
     Feature(
@@ -145,8 +150,8 @@ FEATURES: Final = (
         family=Family.DEVICE,
         formula=value("device_cards.1h"),
         unit=Unit.COUNT,
-        meaning_en="Cards used on the device in an hour, 16 at most.",
-        meaning_zh="设备近1小时卡数 (上限16)",
+        meaning_en="Cards used on the device in an hour; exact up to 16.",
+        meaning_zh="设备近1小时卡数 (16以内精确)",
         catches="card testing",
     ),
     Feature(
@@ -154,8 +159,8 @@ FEATURES: Final = (
         family=Family.DEVICE,
         formula=value("device_cards.30d"),
         unit=Unit.COUNT,
-        meaning_en="Cards used on the device in 30 days, 16 at most.",
-        meaning_zh="设备近30天卡数 (上限16)",
+        meaning_en="Cards used on the device in 30 days; exact up to 16.",
+        meaning_zh="设备近30天卡数 (16以内精确)",
         catches="card testing",
     ),
     Feature(
@@ -181,8 +186,8 @@ FEATURES: Final = (
         family=Family.DEVICE,
         formula=value("user_devices.30d"),
         unit=Unit.COUNT,
-        meaning_en="Devices of the user in 30 days, 16 at most.",
-        meaning_zh="用户近30天设备数 (上限16)",
+        meaning_en="Devices of the user in 30 days; exact up to 16.",
+        meaning_zh="用户近30天设备数 (16以内精确)",
         catches="account takeover",
     ),
     Feature(
@@ -192,6 +197,141 @@ FEATURES: Final = (
         unit=Unit.COUNT,
         meaning_en="Frauds of the device that became known in 30 days.",
         meaning_zh="设备近30天已知欺诈数",
+        catches="repeat offenders",
+    ),
+    Feature(
+        name="device_agent_disagreements",
+        family=Family.DEVICE,
+        formula=bits("event.agent_mask"),
+        unit=Unit.COUNT,
+        meaning_en="Contradictions of user agent, device, screen, client hints and connection.",
+        meaning_zh="浏览器标识与设备、屏幕、客户端提示、连接之间的矛盾数",
+        catches="bots, spoofed devices",
+    ),
+    Feature(
+        name="device_agent_automated",
+        family=Family.DEVICE,
+        formula=bit("event.agent_mask", agent.AUTOMATED | agent.BARE),
+        unit=Unit.FLAG,
+        meaning_en="The client calls itself a tool or a robot, or lacks what every browser has.",
+        meaning_zh="客户端自称工具、爬虫或无头浏览器, 或缺少浏览器必备能力",
+        catches="bots, card testing",
+    ),
+    Feature(
+        name="device_agent_hints",
+        family=Family.DEVICE,
+        formula=bit("event.agent_mask", agent.HINTS | agent.CHIMERA),
+        unit=Unit.FLAG,
+        meaning_en="The user agent contradicts itself or its client hints.",
+        meaning_zh="浏览器标识自相矛盾或与客户端提示不一致",
+        catches="spoofed devices",
+    ),
+    Feature(
+        name="device_agent_transport",
+        family=Family.DEVICE,
+        formula=bit("event.agent_mask", agent.TRANSPORT),
+        unit=Unit.FLAG,
+        meaning_en="A browser by name whose encrypted connection (JA4) is not a browser's.",
+        meaning_zh="自称浏览器, 但加密连接指纹 (JA4) 不是浏览器",
+        catches="bots",
+    ),
+    Feature(
+        name="device_screen_odd",
+        family=Family.DEVICE,
+        formula=bit("event.agent_mask", agent.SCREEN | agent.NO_SCREEN),
+        unit=Unit.FLAG,
+        meaning_en="A screen that nobody sells, or a desktop's on a telephone.",
+        meaning_zh="屏幕尺寸不存在, 或手机使用桌面屏幕",
+        catches="emulators, headless browsers",
+    ),
+    Feature(
+        name="device_attestation_age_s",
+        family=Family.DEVICE,
+        formula=value("event.attestation_age_ms", 1_000),
+        unit=Unit.SECONDS,
+        meaning_en="Age of the device's attestation.",
+        meaning_zh="设备认证令牌的年龄",
+        catches="replayed tokens",
+    ),
+    Feature(
+        name="device_clock_skew_s",
+        family=Family.DEVICE,
+        formula=value("event.clock_skew_ms", 1_000),
+        unit=Unit.SECONDS,
+        meaning_en="How far the client's clock is from ours.",
+        meaning_zh="客户端时钟与服务器的偏差",
+        catches="emulators, tampered devices",
+    ),
+    Feature(
+        name="device_mock_location",
+        family=Family.DEVICE,
+        formula=bit("event.risk_labels", LABEL_BIT["mock_location"]),
+        unit=Unit.FLAG,
+        meaning_en="The device pretends to be elsewhere.",
+        meaning_zh="设备使用模拟定位",
+        catches="spoofed location",
+    ),
+    Feature(
+        name="device_tunnelled",
+        family=Family.DEVICE,
+        formula=bit("event.risk_labels", TUNNELLED),
+        unit=Unit.FLAG,
+        meaning_en="The device is behind a VPN, a proxy or Tor, as the merchant says.",
+        meaning_zh="设备使用 VPN、代理或 Tor (商户提供)",
+        catches="proxied fraud",
+    ),
+    Feature(
+        name="device_overlay",
+        family=Family.DEVICE,
+        formula=bit("event.risk_labels", OVERLAID),
+        unit=Unit.FLAG,
+        meaning_en="Another app draws over the payment or drives it through accessibility.",
+        meaning_zh="其他应用覆盖支付界面或通过无障碍服务操作",
+        catches="banking trojans",
+    ),
+    Feature(
+        name="device_fresh_owner",
+        family=Family.DEVICE,
+        formula=bit("event.risk_labels", RENEWED),
+        unit=Unit.FLAG,
+        meaning_en="The SIM changed or the device was reset of late.",
+        meaning_zh="近期更换 SIM 卡或恢复出厂设置",
+        catches="SIM swap, account takeover",
+    ),
+    Feature(
+        name="device_frame_jitter_ms",
+        family=Family.DEVICE,
+        formula=value("event.frame_jitter_us", 1_000),
+        unit=Unit.MILLISECONDS,
+        meaning_en="How much the time between the camera's frames varies.",
+        meaning_zh="摄像头帧间隔抖动",
+        catches="liveness injection",
+    ),
+    Feature(
+        name="device_declined_share_24h",
+        family=Family.DEVICE,
+        formula=ratio("device.declined_24h", "device.count_24h"),
+        unit=Unit.RATIO,
+        meaning_en="Refused share of the device's payments in 24 hours.",
+        meaning_zh="设备近24小时被拒占比",
+        catches="repeated tries",
+    ),
+    Feature(
+        name="device_config_devices_24h",
+        family=Family.DEVICE,
+        formula=value("config_devices.24h"),
+        unit=Unit.COUNT,
+        meaning_en="Devices of the same make-up in 24 hours; exact up to 16.",
+        meaning_zh="同配置设备近24小时数量 (16以内精确)",
+        catches="device farm with spoofed ids",
+    ),
+    Feature(
+        name="device_fraud_share_30d",
+        family=Family.DEVICE,
+        formula=share("device.fraud_30d", "device.genuine_30d"),
+        unit=Unit.RATIO,
+        meaning_en="Fraud share of the device's verdicts of 30 days.",
+        meaning_zh="设备近30天欺诈占比",
         catches="repeat offenders",
     ),
 )

@@ -31,8 +31,8 @@ FEATURES: Final = (
         family=Family.MERCHANT,
         formula=value("merchant.count_1h"),
         unit=Unit.COUNT,
-        meaning_en="Payments at the merchant in an hour, 64 at most.",
-        meaning_zh="商户近1小时次数 (上限64)",
+        meaning_en="Payments at the merchant in an hour; exact up to 64.",
+        meaning_zh="商户近1小时次数 (64以内精确)",
         catches="testing target",
     ),
     Feature(
@@ -94,8 +94,8 @@ FEATURES: Final = (
         family=Family.MERCHANT,
         formula=value("merchant_users.24h"),
         unit=Unit.COUNT,
-        meaning_en="Payers at the merchant in 24 hours, 64 at most.",
-        meaning_zh="商户近24小时付款人数 (上限64)",
+        meaning_en="Payers at the merchant in 24 hours; exact up to 64.",
+        meaning_zh="商户近24小时付款人数 (64以内精确)",
         catches="self-dealing",
     ),
     Feature(

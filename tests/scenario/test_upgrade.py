@@ -5,16 +5,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway.store.chain import head
 from gateway.store.chain_proof import prove
-from gateway.store.migrate import MIGRATIONS, migrate
+from gateway.store.migrate import migrate
 from gateway.store.tables import metadata
 from gateway.store.unit_of_work import open_sqlite
 from tests.seeded import decision_row, order_row
@@ -25,14 +23,8 @@ COUNT = 5
 
 def first_release(path: Path) -> None:
     """Make a database as revision 0001 had it, with orders, decisions and events."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    migrate(path, to="0001")
     with closing(open_sqlite(path)) as raw:
-        engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001")
         for index in range(COUNT):
             order = order_row(index, 1_000 + index)
             put(raw, "orders", order)

@@ -28,8 +28,9 @@ from risk.features.event import (
     kind_of,
     stack,
 )
-from risk.features.identity import address_of, code_of, identify, network_of
+from risk.features.identity import code_of, identify, network_of
 from risk.features.layout import ROLES
+from risk.geo.address import address_of
 from risk.transaction import (
     Client,
     Device,
@@ -60,7 +61,7 @@ SENT_V1 = {
     "accuracy_m": 30,
     "tz_gap_min": 0,
     "mismatches": 49,
-    "agent_mismatch": 1,
+    "agent_mask": 1,
     "risk_labels": 257,
     "attestation": 3,
     "account_age_ms": 10_000_000_000,
