@@ -30,11 +30,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in ("audit", "geo", "lists", "merchant", "policy", "rules"):
+for group in ("audit", "backtest", "geo", "graph", "lists", "merchant", "policy", "rules"):
     app.add_typer(importlib.import_module(f"gateway.commands.{group}").app, name=group)
 
 # A replay opens every payment by a link and never calls out: no channel runs beside it.
-_REPLAYED = {"sandbox_url": "http://127.0.0.1:9", "sandbox_mode": True}
+# Nor does it look for communities: its clock runs a year in minutes.
+_REPLAYED = {
+    "sandbox_url": "http://127.0.0.1:9",
+    "sandbox_mode": True,
+    "graph_refresh_interval_s": 0,
+}
 
 
 def _logs(settings: Settings) -> None:

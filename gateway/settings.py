@@ -59,6 +59,12 @@ class Settings(BaseSettings):
         "can't run the policy's static table (rules); let through (open); hold for review "
         "(closed). Block lists and declines without override hold in any case.",
     )
+    graph_refresh_interval_s: int = Field(
+        3_600,
+        ge=0,
+        description="Pause between two looks for communities of users, in seconds; 0: only when "
+        "asked (yumen graph refresh).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )

@@ -24,6 +24,7 @@ from models.registry import NotPromotable, Registry
 from models.train import TrainedModel, train
 from risk import Feedback
 from risk.features import event
+from risk.geo import newest
 from risk.transaction import EMPTY_CONTEXT, RiskContext, Transaction
 
 Show = Callable[[float, str], None]
@@ -161,7 +162,8 @@ def _trained(
         return train_synthetic(seed=seed, progress=show), f"synthetic, seed {seed}"
     if source.data is not None:
         mapping = load(source.mapping or guess(source.data))
-        dataset = from_events(from_history(past_payments(source.data, mapping)))
+        events = from_history(past_payments(source.data, mapping), newest(var / "geo"))
+        dataset = from_events(events)
         return train(dataset, seed=seed, progress=show), f"{source.data.name}, seed {seed}"
     from gateway.queries.reader import ReaderError, open_reader
 

@@ -5,14 +5,10 @@ first request, and only one process may own that state: a lock on a file says wh
 """
 
 import asyncio
-import fcntl
-import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 import httpx
@@ -26,6 +22,7 @@ from gateway.http.app import build_app
 from gateway.http.asgi import App
 from gateway.http.merchant_api import MerchantApi
 from gateway.http.rules_api import RulesDeps, rules_router
+from gateway.owner import kept_secret, own
 from gateway.payments.context import Context, PaymentConfig
 from gateway.recon import run as recon
 from gateway.recon.bills import BillRefused
@@ -47,6 +44,7 @@ from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
 from gateway.worker.alerts import AlertWriter
 from gateway.worker.anchor import Anchor
+from gateway.worker.communities import CommunityRefresher
 from gateway.worker.feedback import FeedbackPlacer
 from gateway.worker.loop import Loop
 from gateway.worker.notify import Notifier
@@ -61,31 +59,9 @@ SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
 
 
-class AlreadyOwned(Exception):
-    """Another process owns the feature state of this folder; a second one would fork it."""
-
-
 def wall_clock_us() -> int:
     """The time, microseconds since the epoch."""
     return time.time_ns() // 1000
-
-
-def kept_secret(path: Path) -> bytes:
-    """Return the secret in a file, making both on first use; readable by the owner alone."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # Of two processes that start together, one makes the secret.
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_bytes()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +79,7 @@ class Gateway:
         place_feedback: Gives waiting facts their place in the log now (owner only).
         alerts: Writes the alerts that wait.
         anchor: Logs the chain's head, daily and at the end (owner only).
+        communities: Looks for communities of users (owner only).
     """
 
     settings: Settings
@@ -117,6 +94,7 @@ class Gateway:
     place_feedback: FeedbackPlacer | None = None
     alerts: AlertWriter | None = None
     anchor: Anchor | None = None
+    communities: CommunityRefresher | None = None
     lock: IO[bytes] | None = None
     started: bool = field(default=False, init=False)
 
@@ -164,7 +142,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         AlreadyOwned: if another gateway runs on the same folder.
     """
     settings.var.mkdir(parents=True, exist_ok=True)
-    lock = _own(settings.var)
+    lock = own(settings.var)
     migrate(settings.database_path)
     seed_database(settings.database_path, now_us=clock_us())
     metrics, book = Metrics(), AlertBook()
@@ -181,6 +159,12 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     context.subjects = Subjects(context.raw_reader, vault)
     keys = KeyRing(context.reader, vault, clock_us)
     placer = FeedbackPlacer(context)
+    communities = CommunityRefresher(
+        context,
+        settings.var,
+        settings.database_path,
+        interval_s=settings.graph_refresh_interval_s,
+    )
     anchor = Anchor(context.raw_reader, clock_us)
     rules = RuleKeeper(context, settings.database_path, running, book)
     work: dict[str, Callable[[], Awaitable[int]]] = {
@@ -191,6 +175,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         "alerts": alerts.run_once,
         "erasures": context.subjects.run_once,
         "anchor": anchor.run_once,
+        "communities": communities.run_once,
     }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
@@ -205,6 +190,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         place_feedback=placer,
         alerts=alerts,
         anchor=anchor,
+        communities=communities,
         lock=lock,
     )
     mounts: dict[str, App] = {}
@@ -230,18 +216,28 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         finally:
             await gateway.stop()
 
-    rule_desk = RulesDeps(
-        context=context,
+    gateway.app = build_app(
+        api,
+        admin_router(admin),
+        rules_router(_rule_desk(gateway, vault, rules)),
+        lifespan=lifespan,
+        mounts=mounts,
+    )
+    return gateway
+
+
+def _rule_desk(gateway: Gateway, vault: Vault, rules: RuleKeeper) -> RulesDeps:
+    subjects = gateway.context.subjects
+    if subjects is None:
+        raise RuntimeError("only the owner of the feature state changes rules by request")
+    return RulesDeps(
+        context=gateway.context,
         token=gateway.admin_token,
-        numbers=context.subjects.number_of,
+        numbers=subjects.number_of,
         vault=vault,
         refresh=rules.refresh,
         running=lambda: rules.running,
     )
-    gateway.app = build_app(
-        api, admin_router(admin), rules_router(rule_desk), lifespan=lifespan, mounts=mounts
-    )
-    return gateway
 
 
 def build_worker(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
@@ -266,18 +262,6 @@ def build_sandbox_alone(settings: Settings) -> Sandbox:
     """Build the sandbox as a process of its own."""
     settings.var.mkdir(parents=True, exist_ok=True)
     return _sandbox(settings, wall_clock_us)
-
-
-def _own(var: Path) -> IO[bytes]:
-    lock = (var / "owner.lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise AlreadyOwned(
-            f"another gateway runs on {var}; stop it or choose another folder with --var"
-        ) from None
-    return lock
 
 
 def _restored_engine(settings: Settings) -> RiskEngine:

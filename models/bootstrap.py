@@ -16,6 +16,7 @@ from models.synthetic import BOOTSTRAP_ROWS_COUNT, BOOTSTRAP_SEED
 from models.synthetic.payment import SyntheticPayment, payments
 from models.synthetic.stream import History, blocks
 from models.train import TrainedModel, train
+from risk.geo import shipped
 
 Progress = Callable[[float, str], None]
 
@@ -73,7 +74,8 @@ def synthetic_dataset(
     for history in histories(rows_count, seed):
         share = history.rows_count / rows_count
         tell = _part(progress, done_count / rows_count, done_count / rows_count + share)
-        parts.append(from_events(from_history(_past(history, tell)), unlabelled="genuine"))
+        events = from_history(_past(history, tell), shipped())
+        parts.append(from_events(events, unlabelled="genuine"))
         done_count += history.rows_count
     return joined(parts)
 

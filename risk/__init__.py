@@ -5,8 +5,9 @@ kernel (`risk.features.kernel`) online and offline alike, and documented in docs
 """
 
 from risk.decision import Decision, EventKind, Feedback, LogEvent, Reason, RiskOutcome
-from risk.engine import Engine, LogGap
+from risk.engine import Engine
 from risk.scorer import BundleRefused
+from risk.state.store import LogGap
 from risk.transaction import EMPTY_CONTEXT, RiskContext, Transaction
 from risk.trees import TreesUnavailable
 

@@ -37,6 +37,8 @@ _SOURCES: Final = (
     "features/finish.py",
     "features/kernel.py",
     "graph.py",
+    "rings.py",
+    "flows.py",
     "shapley.py",
 )
 

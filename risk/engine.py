@@ -25,18 +25,22 @@ from risk.evidence import missing_families
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
 from risk.features.event import (
     EVENT_WIDTH,
+    IntVector,
     decode,
+    encode_attributes,
     encode_feedback,
+    kind_of,
     stack,
     write_attempt,
 )
+from risk.features.identity import table_subject
 from risk.geo.table import IpTable
 from risk.policy import Policy
 from risk.rules.shipped import default_rules
 from risk.rules.source import RuleSet
 from risk.scorer import Bundle, challenger_version, champion_version, load_bundle
 from risk.state import snapshot
-from risk.state.store import MemoryStateStore
+from risk.state.store import LogGap, MemoryStateStore
 from risk.tariff import Tariff
 from risk.transaction import Transaction
 from risk.verdict import Fallback
@@ -44,15 +48,6 @@ from risk.verdict import Fallback
 NO_MODEL: Final = "none"
 NO_TABLE: Final = "none"
 RESTORE_BATCH: Final = 4_096
-
-
-class LogGap(ValueError):
-    """The log handed to `Engine.restore` is not dense."""
-
-    def __init__(self, expected: int, found: int) -> None:
-        super().__init__(f"the log goes on with event {found}, expected {expected}")
-        self.expected = expected
-        self.found = found
 
 
 class Engine:
@@ -259,15 +254,23 @@ class Engine:
                 known_at_us=known_at_us,
                 amount_minor=amount_minor,
             )
-            self._store.step(event)
-            self._next_seq += 1
-        return LogEvent(
-            seq=int(event[0]),
-            kind=feedback.kind,
-            at_us=int(event[2]),
-            trade_no=trade_no,
-            payload=event.astype("<i8").tobytes(),
-        )
+            return self._take(event, trade_no)
+
+    def attribute(
+        self, user: int, values: tuple[int, int, int, int], *, now_us: int, ref_seq: int
+    ) -> LogEvent:
+        """Let a user's row of a table count (see `encode_attributes`); return its log row."""
+        with self._lock:
+            seq = self._next_seq
+            event = encode_attributes(user, values, seq=seq, at_us=now_us, ref_seq=ref_seq)
+            return self._take(event, table_subject(user))
+
+    def _take(self, event: IntVector, subject: str) -> LogEvent:
+        self._store.step(event)
+        self._next_seq += 1
+        kind, payload = kind_of(event), event.astype("<i8").tobytes()
+        seq, _, at_us = event[:3].tolist()
+        return LogEvent(seq=seq, kind=kind, at_us=at_us, trade_no=subject, payload=payload)
 
     def restore(self, events: Iterable[tuple[int, bytes]]) -> int:
         """Apply a stored log, or its tail after a snapshot; events already applied are skipped.

@@ -1,7 +1,8 @@
-"""Rings of users that share strong attributes, kept as events arrive.
+"""The temporal graph: who is tied to whom, near whom, and where the money came from.
 
-Linking everything that two payers share makes one ring of half the customers (measured: 390,564
-of 500,000), so an edge must earn its place:
+Users, devices, cards, payees and merchants are nodes; a payment makes or renews the edges between
+its own. Linking everything that two payers share makes one ring of half the customers (measured:
+390,564 of 500,000), so an edge into a ring (`risk.rings`) must earn its place:
 
 * only a device, a card or a payee account may link, never an address, a network or a merchant;
 * a user is linked to a device or card after sightings on two different days, or at once where
@@ -9,10 +10,13 @@ of 500,000), so an edge must earn its place:
 * an attribute seen with more users than its cap in 30 days (device 5, card 3, payee 50) is a hub:
   it links no more and says so, which is itself the sign of a farm.
 
-Edges age without being deleted: there are two union-finds, one for the running epoch of 15 days
-and one for the epoch before; a reading takes the larger. A ring of more than 2,000 nodes is called
-giant and its counts are withheld, because they mean nothing. Nodes live in the rows of state; a
-ring's epoch follows the newest event of the whole log, so the graph needs the log's total order.
+Neighbours are other users of the same device or card in 30 days. Whom they were near in turn, and
+how many of those were known for fraud, each user's row keeps from the user's last payment and is
+told of frauds that become known later: so two steps away costs no more than one. All counts are
+capped by the sets they come from, and a label counts from the event that made it known.
+
+A ring's epoch and the circles of `risk.flows` follow the newest event of the whole log, so the
+graph needs the log's total order.
 """
 
 from typing import Final
@@ -20,26 +24,47 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from risk import flows, rings
 from risk.compiled import kernel
 from risk.features import aggregates as agg
+from risk.features import event as ev
 from risk.features import layout as at
 from risk.features import memory
 
 Ints = npt.NDArray[np.int64]
 Marks = npt.NDArray[np.uint8]
 
-EPOCH_US: Final = 15 * at.DAY_US
-RECENT_US: Final = 30 * at.DAY_US
-GIANT_NODES: Final = 2_000
+RECENT_US: Final = rings.RECENT_US
 CAPS: Final = {at.DEVICE: 5, at.CARD: 3, at.PAYEE: 50}
 DEVICE_CAP: Final = CAPS[at.DEVICE]
 CARD_CAP: Final = CAPS[at.CARD]
 PAYEE_CAP: Final = CAPS[at.PAYEE]
+NEAR: Final = at.slot_of(at.USER, "near")  # Neighbours at the last payment × 2^16 + bad ones.
+NEAR_BITS: Final = 16
+NEAR_MOST: Final = (1 << NEAR_BITS) - 1
+ATTRIBUTES: Final = at.slot_of(at.USER, "attributes")
+CURRENCY: Final = ev.INDEX["currency"]
+SHARES_DEVICE, SHARES_CARD, SHARES_RING = 1, 2, 4  # Bits of `payee_ties`.
 
-EPOCH, PARENT, NODES, USERS, FRAUD, DAY, JOINED, JOINED_BEFORE = range(at.NODE_WIDTH)
-RING_USERS, RING_FRAUD, RING_JOINED, RING_GIANT, NEIGHBOURS, BAD, HUB, MUTUAL = range(
-    at.GRAPH_AT, at.GRAPH_AT + len(at.GRAPH_CELLS)
-)
+NEIGHBOURS: Final = at.CELL["graph.neighbours"]
+BAD: Final = at.CELL["graph.neighbours_bad"]
+TWO_HOP: Final = at.CELL["graph.two_hop"]
+TWO_HOP_BAD: Final = at.CELL["graph.two_hop_bad"]
+HUB: Final = at.CELL["graph.hub"]
+HUB_DEVICE: Final = at.CELL["graph.hub_device"]
+HUB_CARD: Final = at.CELL["graph.hub_card"]
+HUB_PAYEE: Final = at.CELL["graph.hub_payee"]
+MUTUAL: Final = at.CELL["graph.mutual"]
+CIRCLE: Final = at.CELL["graph.circle"]
+INFLOW_1H: Final = at.CELL["graph.inflow_users_1h"]
+INFLOW_24H: Final = at.CELL["graph.inflow_users_24h"]
+INFLOW_30D: Final = at.CELL["graph.inflow_users_30d"]
+SELF_PAY: Final = at.CELL["graph.self_pay"]
+PAYEE_TIES: Final = at.CELL["graph.payee_ties"]
+COMMUNITY: Final = at.CELL["graph.community"]
+PAYEE_COMMUNITY: Final = at.CELL["graph.payee_community"]
+SAME_COMMUNITY: Final = at.CELL["graph.same_community"]
+ATTRIBUTE_COUNT: Final = len(ev.ATTRIBUTES)
 
 
 def _set(owner: int, member: int) -> int:
@@ -54,75 +79,6 @@ CARD_USERS: Final = _set(at.CARD, at.USER)
 PAYEE_USERS: Final = _set(at.PAYEE, at.USER)
 
 
-USER_NODE: Final = at.slot_of(at.USER, "node")
-NODES_AT: Final = np.full(at.ROW_KINDS, -1, dtype=np.int64)
-for _kind in (at.USER, at.DEVICE, at.CARD, at.PAYEE):
-    NODES_AT[_kind] = at.slot_of(_kind, "node")
-
-
-@kernel
-def root_of(arena: Ints, node: int, epoch: int) -> int:
-    """Return the node that stands for the ring of `node` in `epoch`, 0 if it is in none."""
-    shift = epoch % at.GENERATIONS * at.NODE_WIDTH
-    if node == 0 or arena[node + shift + EPOCH] != epoch + 1:
-        return 0
-    while arena[node + shift + PARENT] != node:
-        node = arena[node + shift + PARENT]
-    return int(node)
-
-
-@kernel
-def _enter(arena: Ints, meta: Ints, base: int, epoch: int, now_us: int) -> int:
-    """Return the root of row `base`, which becomes a ring of its own if it is in none."""
-    kind = arena[base - 1]
-    pointer = base + NODES_AT[kind]
-    if arena[pointer] == 0:
-        arena[pointer] = memory.take(arena, meta, memory.EPOCH_WORDS)
-    node = arena[pointer]
-    now = node + epoch % at.GENERATIONS * at.NODE_WIDTH
-    if arena[now + EPOCH] != epoch + 1:
-        since_us = now_us - arena[base + agg.LAST_FRAUD_AT]
-        is_user = kind == at.USER
-        bad = is_user and arena[base + agg.LAST_FRAUD_AT] != 0 and since_us < RECENT_US
-        arena[now + EPOCH] = epoch + 1
-        arena[now + PARENT] = node
-        arena[now + NODES] = 1
-        arena[now + USERS] = 1 if is_user else 0
-        arena[now + FRAUD] = 1 if bad else 0
-        arena[now + DAY] = now_us // at.DAY_US
-        arena[now + JOINED] = 0
-        arena[now + JOINED_BEFORE] = 0
-    return root_of(arena, node, epoch)
-
-
-@kernel
-def _turn_day(arena: Ints, node: int, day: int) -> None:
-    passed = day - arena[node + DAY]
-    if passed > 0:
-        arena[node + JOINED_BEFORE] = arena[node + JOINED] if passed == 1 else 0
-        arena[node + JOINED] = 0
-        arena[node + DAY] = day
-
-
-@kernel
-def join(arena: Ints, meta: Ints, user: int, other: int, epoch: int, now_us: int) -> None:
-    """Put the rows of a user and of an attribute into one ring; the larger one's root stays."""
-    shift = epoch % at.GENERATIONS * at.NODE_WIDTH
-    kept = _enter(arena, meta, user, epoch, now_us)
-    lost = _enter(arena, meta, other, epoch, now_us)
-    if kept == lost:
-        return
-    if arena[kept + shift + NODES] < arena[lost + shift + NODES]:
-        kept, lost = lost, kept
-    into, gone = kept + shift, lost + shift
-    _turn_day(arena, into, now_us // at.DAY_US)
-    arena[gone + PARENT] = kept
-    arena[into + NODES] += arena[gone + NODES]
-    arena[into + JOINED] += min(arena[into + USERS], arena[gone + USERS])
-    arena[into + USERS] += arena[gone + USERS]
-    arena[into + FRAUD] += arena[gone + FRAUD]
-
-
 @kernel
 def ended(arena: Ints, block: int) -> int:
     """Return the place after the last member of a set; members begin at ``block + SET_SLOT``."""
@@ -130,12 +86,21 @@ def ended(arena: Ints, block: int) -> int:
 
 
 @kernel
-def recent_members(arena: Ints, block: int, now_us: int) -> int:
-    """Count the members of a set seen in the last 30 days."""
+def members_within(arena: Ints, block: int, now_us: int, window_us: int) -> int:
+    """Count the members of a set seen within a window."""
     count = 0
     for slot in range(block + at.SET_SLOT, ended(arena, block), at.SET_SLOT):
-        count += now_us - arena[slot + 1] < RECENT_US
+        count += now_us - arena[slot + 1] < window_us
     return count
+
+
+@kernel
+def _holds(arena: Ints, block: int, member: int, now_us: int) -> bool:
+    """Whether a set saw `member` in the last 30 days."""
+    for slot in range(block + at.SET_SLOT, ended(arena, block), at.SET_SLOT):
+        if arena[slot] == member and member != 0:
+            return bool(now_us - arena[slot + 1] < RECENT_US)
+    return False
 
 
 @kernel
@@ -181,23 +146,35 @@ def _join_sharers(
     other = memory.find(table, sharer)
     if other == 0:
         return
-    join(arena, meta, user, left, epoch, now_us)
-    join(arena, meta, user, right, epoch, now_us)
-    join(arena, meta, other, left, epoch, now_us)
-    join(arena, meta, other, right, epoch, now_us)
+    rings.join(arena, meta, user, left, epoch, now_us)
+    rings.join(arena, meta, user, right, epoch, now_us)
+    rings.join(arena, meta, other, left, epoch, now_us)
+    rings.join(arena, meta, other, right, epoch, now_us)
+
+
+@kernel
+def _is_hub(arena: Ints, base: int, users: int, cap: int, now_us: int) -> bool:
+    return members_within(arena, arena[base + users], now_us, RECENT_US) > cap
 
 
 @kernel
 def _may_link(arena: Ints, base: int, users: int, cap: int, now_us: int) -> bool:
     """Whether an attribute is there and not a hub."""
-    return base != 0 and recent_members(arena, arena[base + users], now_us) <= cap
+    return base != 0 and not _is_hub(arena, base, users, cap, now_us)
 
 
 @kernel
 def link(
-    arena: Ints, table: Ints, meta: Ints, event: Ints, first_key: int, places: Ints, now_us: int
+    arena: Ints,
+    table: Ints,
+    meta: Ints,
+    event: Ints,
+    first_key: int,
+    places: Ints,
+    now_us: int,
+    cells: Ints,
 ) -> None:
-    """Let an event's edges into the rings, once the sets of its entities hold it.
+    """Let an event's edges in, once the sets of its entities hold it.
 
     Args:
         arena: All rows.
@@ -207,21 +184,23 @@ def link(
         first_key: Place of the user's key in it.
         places: Where the rows of the event's entities begin, by role; 0 where absent.
         now_us: Newest time of the log.
+        cells: What `read` found for this event.
     """
     user = places[at.USER]
     if user == 0:
         return
+    arena[user + NEAR] = cells[NEIGHBOURS] << NEAR_BITS | cells[BAD]
     device, card, payee = places[at.DEVICE], places[at.CARD], places[at.PAYEE]
-    epoch = now_us // EPOCH_US
+    epoch = now_us // rings.EPOCH_US
     key = event[first_key + at.USER]
     device_links = _may_link(arena, device, DEVICE_USERS, DEVICE_CAP, now_us)
     card_links = _may_link(arena, card, CARD_USERS, CARD_CAP, now_us)
     payee_links = _may_link(arena, payee, PAYEE_USERS, PAYEE_CAP, now_us)
     own_devices, own_cards = arena[user + USER_DEVICES], arena[user + USER_CARDS]
     if device_links and _seen_on_two_days(arena, own_devices, event[first_key + at.DEVICE], now_us):
-        join(arena, meta, user, device, epoch, now_us)
+        rings.join(arena, meta, user, device, epoch, now_us)
     if card_links and _seen_on_two_days(arena, own_cards, event[first_key + at.CARD], now_us):
-        join(arena, meta, user, card, epoch, now_us)
+        rings.join(arena, meta, user, card, epoch, now_us)
     if device_links and card_links:
         _join_sharers(
             arena, table, meta, user, key, device, DEVICE_USERS, card, CARD_USERS, epoch, now_us
@@ -234,39 +213,52 @@ def link(
         _join_sharers(
             arena, table, meta, user, key, card, CARD_USERS, payee, PAYEE_USERS, epoch, now_us
         )
+    if payee_links:
+        money = flows.money_of(min(event[ev.AMOUNT], at.AMOUNT_CAP), event[CURRENCY])
+        other = event[first_key + at.OUTFLOW]
+        flows.note(arena, meta, user + flows.OUTS, other, now_us, money)
+        flows.note(arena, meta, payee + flows.INS, key, now_us, money)
 
 
 @kernel
-def mark_fraud(arena: Ints, user: int, now_us: int) -> None:
-    """Count a known fraud of a user in the rings the user is in."""
-    epoch = now_us // EPOCH_US
-    for generation in range(at.GENERATIONS):
-        turn = epoch - generation
-        root = root_of(arena, arena[user + USER_NODE], turn) if turn >= 0 else 0
-        if root != 0:
-            arena[root + turn % at.GENERATIONS * at.NODE_WIDTH + FRAUD] += 1
+def mark_fraud(
+    arena: Ints, table: Ints, event: Ints, first_key: int, places: Ints, now_us: int
+) -> None:
+    """Count a fraud that becomes known in the user's rings, and tell the user's neighbours.
 
-
-@kernel
-def _read_ring(arena: Ints, base: int, now_us: int, cells: Ints) -> None:
-    if base == 0:
+    Arguments as in `link`; to be called before the label counts in the user's own row, because
+    only a user who was not known for fraud yet is news to the neighbours.
+    """
+    user = places[at.USER]
+    if user == 0:
         return
-    node = arena[base + NODES_AT[arena[base - 1]]]
-    epoch = now_us // EPOCH_US
-    day = now_us // at.DAY_US
-    for generation in range(at.GENERATIONS):
-        turn = epoch - generation
-        root = root_of(arena, node, turn) if turn >= 0 else 0
-        if root != 0:
-            ring = root + turn % at.GENERATIONS * at.NODE_WIDTH
-            passed = day - arena[ring + DAY]
-            joined = arena[ring + JOINED] if passed <= 1 else 0
-            joined += arena[ring + JOINED_BEFORE] if passed <= 0 else 0
-            cells[RING_USERS] = max(cells[RING_USERS], arena[ring + USERS])
-            cells[RING_FRAUD] = max(cells[RING_FRAUD], arena[ring + FRAUD])
-            cells[RING_JOINED] = max(cells[RING_JOINED], joined)
-            if arena[ring + NODES] > GIANT_NODES:
-                cells[RING_GIANT] = 1
+    rings.mark_fraud(arena, user, now_us)
+    if _is_bad(arena, user, now_us):
+        return
+    own = event[first_key + at.USER]
+    if places[at.DEVICE] != 0:
+        _tell(arena, table, arena[places[at.DEVICE] + DEVICE_USERS], own, now_us)
+    if places[at.CARD] != 0:
+        _tell(arena, table, arena[places[at.CARD] + CARD_USERS], own, now_us)
+
+
+@kernel
+def _is_bad(arena: Ints, user: int, now_us: int) -> bool:
+    known_us = arena[user + agg.LAST_FRAUD_AT]
+    return bool(known_us != 0 and now_us - known_us < RECENT_US)
+
+
+@kernel
+def _tell(arena: Ints, table: Ints, block: int, own: int, now_us: int) -> None:
+    for slot in range(block + at.SET_SLOT, ended(arena, block), at.SET_SLOT):
+        member = arena[slot]
+        if member == own or now_us - arena[slot + 1] >= RECENT_US:
+            continue
+        row = memory.find(table, member)
+        if row != 0:
+            near = arena[row + NEAR]
+            bad = min((near & NEAR_MOST) + 1, NEAR_MOST)
+            arena[row + NEAR] = max(near >> NEAR_BITS, bad) << NEAR_BITS | bad
 
 
 @kernel
@@ -279,8 +271,12 @@ def _count_neighbours(
             continue
         cells[NEIGHBOURS] += 1
         row = memory.find(table, member)
-        if row != 0 and arena[row + agg.LAST_FRAUD_AT] != 0:
-            cells[BAD] += now_us - arena[row + agg.LAST_FRAUD_AT] < RECENT_US
+        if row == 0:
+            continue
+        cells[BAD] += _is_bad(arena, row, now_us)
+        if now_us - arena[row + agg.LAST_AT] < RECENT_US:
+            cells[TWO_HOP] += arena[row + NEAR] >> NEAR_BITS
+            cells[TWO_HOP_BAD] += arena[row + NEAR] & NEAR_MOST
 
 
 @kernel
@@ -296,46 +292,106 @@ def read(
 ) -> None:
     """Read the graph cells of an event; arguments as in `link`, `cells` and `marks` as elsewhere.
 
-    Neighbours are other users of the same device or card in 30 days; a user who shares both
-    counts twice, because the tie is twice as strong.
+    A user who shares both device and card counts twice, because the tie is twice as strong.
     """
+    user, device, card = places[at.USER], places[at.DEVICE], places[at.CARD]
     own = event[first_key + at.USER]
-    device, card = places[at.DEVICE], places[at.CARD]
     if own != 0:
-        _read_ring(arena, places[at.USER], now_us, cells)
-        _read_ring(arena, device, now_us, cells)
-        _read_ring(arena, card, now_us, cells)
-        cells[RING_USERS] = max(cells[RING_USERS], 1)
-        shown = 1 - cells[RING_GIANT]
-        marks[RING_USERS] = shown
-        marks[RING_FRAUD] = shown
-        marks[RING_JOINED] = shown
-        marks[RING_GIANT] = 1
+        rings.read(arena, user, now_us, cells, marks)
+        rings.read(arena, device, now_us, cells, marks)
+        rings.read(arena, card, now_us, cells, marks)
+        cells[rings.RING_USERS] = max(cells[rings.RING_USERS], 1)
+        shown = 1 - cells[rings.RING_GIANT]
+        for place in range(rings.RING_USERS, rings.RING_JOINED_7D + 1):
+            marks[place] = shown
+        marks[rings.RING_AGE] &= shown
+        marks[rings.RING_GIANT] = 1
     if event[first_key + at.DEVICE] != 0 or event[first_key + at.CARD] != 0:
-        _read_neighbours(arena, table, own, device, card, now_us, cells)
-        marks[NEIGHBOURS] = 1
-        marks[BAD] = 1
-        marks[HUB] = 1
-    outflow, inflow_key = places[at.OUTFLOW], event[first_key + at.INFLOW]
-    if event[first_key + at.OUTFLOW] != 0 and inflow_key != 0:
-        marks[MUTUAL] = 1
-        block = arena[outflow + USER_PAYEES] if outflow != 0 else 0
-        for slot in range(block + at.SET_SLOT, ended(arena, block), at.SET_SLOT):
-            if arena[slot] == inflow_key and now_us - arena[slot + 1] < RECENT_US:
-                cells[MUTUAL] = 1
+        for place in range(NEIGHBOURS, HUB + 1):
+            marks[place] = 1
+        marks[HUB_DEVICE] = event[first_key + at.DEVICE] != 0
+        marks[HUB_CARD] = event[first_key + at.CARD] != 0
+        if device != 0:
+            _count_neighbours(arena, table, arena[device + DEVICE_USERS], own, now_us, cells)
+            cells[HUB_DEVICE] = _is_hub(arena, device, DEVICE_USERS, DEVICE_CAP, now_us)
+        if card != 0:
+            _count_neighbours(arena, table, arena[card + CARD_USERS], own, now_us, cells)
+            cells[HUB_CARD] = _is_hub(arena, card, CARD_USERS, CARD_CAP, now_us)
+        cells[HUB] = cells[HUB_DEVICE] | cells[HUB_CARD]
+    _read_community(arena, user, now_us, cells, marks, COMMUNITY)
+    if event[first_key + at.PAYEE] != 0:
+        _read_payee(arena, table, event, first_key, places, now_us, cells, marks)
 
 
 @kernel
-def _read_neighbours(
-    arena: Ints, table: Ints, own: int, device: int, card: int, now_us: int, cells: Ints
+def _read_payee(
+    arena: Ints,
+    table: Ints,
+    event: Ints,
+    first_key: int,
+    places: Ints,
+    now_us: int,
+    cells: Ints,
+    marks: Marks,
 ) -> None:
-    if device != 0:
-        block = arena[device + DEVICE_USERS]
-        _count_neighbours(arena, table, block, own, now_us, cells)
-        if recent_members(arena, block, now_us) > DEVICE_CAP:
-            cells[HUB] = 1
-    if card != 0:
-        block = arena[card + CARD_USERS]
-        _count_neighbours(arena, table, block, own, now_us, cells)
-        if recent_members(arena, block, now_us) > CARD_CAP:
-            cells[HUB] = 1
+    """Read what leads from the payee back to the payer."""
+    user, payee, theirs = places[at.USER], places[at.PAYEE], places[at.OUTFLOW]
+    inflow, own = places[at.INFLOW], event[first_key + at.USER]
+    marks[HUB_PAYEE] = 1
+    if payee != 0:
+        cells[HUB_PAYEE] = _is_hub(arena, payee, PAYEE_USERS, PAYEE_CAP, now_us)
+    if own == 0:
+        return
+    other = event[first_key + at.OUTFLOW]
+    for place in range(MUTUAL, PAYEE_TIES + 1):
+        marks[place] = 1
+    cells[SELF_PAY] = own == other
+    if inflow != 0:
+        block = arena[inflow + PAYEE_USERS]
+        cells[INFLOW_1H] = members_within(arena, block, now_us, at.HOUR_US)
+        cells[INFLOW_24H] = members_within(arena, block, now_us, at.DAY_US)
+        cells[INFLOW_30D] = members_within(arena, block, now_us, RECENT_US)
+    if theirs in (0, user):
+        return
+    back = event[first_key + at.INFLOW]
+    cells[MUTUAL] = _holds(arena, arena[theirs + USER_PAYEES], back, now_us)
+    if inflow != 0:
+        money = flows.money_of(min(event[ev.AMOUNT], at.AMOUNT_CAP), event[CURRENCY])
+        outs, ins = arena[theirs + flows.OUTS], arena[inflow + flows.INS]
+        cells[CIRCLE] = flows.circles(arena, table, outs, ins, own, other, now_us, money)
+    cells[PAYEE_TIES] = _ties(arena, event, first_key, places, now_us)
+    _read_community(arena, theirs, now_us, cells, marks, PAYEE_COMMUNITY)
+    both = marks[COMMUNITY] & marks[PAYEE_COMMUNITY]
+    marks[SAME_COMMUNITY] = both
+    cells[SAME_COMMUNITY] = both & (cells[COMMUNITY] == cells[PAYEE_COMMUNITY])
+
+
+@kernel
+def _ties(arena: Ints, event: Ints, first_key: int, places: Ints, now_us: int) -> int:
+    """Return what the payee's account, as a payer, shares with this payment."""
+    theirs = places[at.OUTFLOW]
+    ties = 0
+    if _holds(arena, arena[theirs + USER_DEVICES], event[first_key + at.DEVICE], now_us):
+        ties |= SHARES_DEVICE
+    if _holds(arena, arena[theirs + USER_CARDS], event[first_key + at.CARD], now_us):
+        ties |= SHARES_CARD
+    node = rings.node_of(arena, theirs)
+    for role in (at.USER, at.DEVICE, at.CARD):
+        if rings.same(arena, rings.node_of(arena, places[role]), node, now_us):
+            ties |= SHARES_RING
+    return ties
+
+
+@kernel
+def _read_community(
+    arena: Ints, user: int, now_us: int, cells: Ints, marks: Marks, first: int
+) -> None:
+    """Read what the background knows of a user, unless that is more than 30 days old."""
+    block = arena[user + ATTRIBUTES] if user != 0 else 0
+    if block == 0 or now_us - arena[block] >= RECENT_US or arena[block + 2] == 0:
+        return
+    for place in range(ATTRIBUTE_COUNT):
+        cells[first + place] = arena[block + 2 + place]
+        marks[first + place] = 1
+    cells[first + ATTRIBUTE_COUNT] = now_us - arena[block]
+    marks[first + ATTRIBUTE_COUNT] = 1

@@ -182,7 +182,8 @@ async def standing(var: Path, **settings: Any) -> AsyncIterator[Stand]:
     """Run a gateway with its embedded sandbox, and a shop that hears notifications."""
     clock = MovableClock()
     port, shop_port = free_port(), free_port()
-    settings = {"worker_poll_s": 0.02, "risk_deadline_us": 1_000_000} | settings
+    quiet = {"worker_poll_s": 0.02, "graph_refresh_interval_s": 0}
+    settings = {**quiet, "risk_deadline_us": 1_000_000} | settings
     gateway = build(Settings(var=var, port=port, **settings), clock_us=clock)
     vault = Vault(var)
     made = await gateway.context.writer.run(

@@ -17,6 +17,7 @@ import numpy as np
 
 from risk import Engine, RiskContext, Transaction
 from risk.features.catalogue import FEATURE_COUNT, FEATURE_HASH, FEATURE_NAMES, PLACES
+from risk.geo import shipped
 from risk.scorer import BundleMeta, publish, write_bundle
 from risk.transaction import (
     Basket,
@@ -54,13 +55,13 @@ def run(
 
     payments = _payments(np.random.default_rng(seed), WARM_COUNT + rounds)
     with tempfile.TemporaryDirectory() as folder:
-        warm = Engine()
+        warm = Engine(geo=shipped())
         rows = _assess_all(warm, payments[:WARM_COUNT])
         booster = _train(lgb, rows, seed)
         scores = booster.predict(rows, num_threads=2)
         levels = np.quantile(scores, [0.98, 0.99, 0.995]).tolist()
         _publish(Path(folder), booster.model_to_string(), levels)
-        engine = Engine(bundle_dir=Path(folder))
+        engine = Engine(bundle_dir=Path(folder), geo=shipped())
         _assess_all(engine, payments[:WARM_COUNT])
         return _measure(engine, booster, payments[WARM_COUNT:], show)
 

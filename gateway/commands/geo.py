@@ -1,20 +1,21 @@
 """`yumen geo`: the table that says where an address is."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.commands.frame import AsJson, Var, emit, settings_of
 from gateway.refusal import Refused
-from risk.geo.table import FILE_NAME, FLAG_NAMES, Credit, IpTable, newest
-from risk.geo.table import load as load_table
+
+if TYPE_CHECKING:
+    from risk.geo.table import IpTable
 
 app = typer.Typer(no_args_is_help=True, help="Where addresses are. / IP 地理位置")
 _RESTART = "A running gateway reads it at its next start. / 运行中的网关在下次启动时使用"
 
 
-def _described(table: IpTable) -> dict[str, object]:
+def _described(table: "IpTable") -> dict[str, object]:
     credit = table.credit
     return {
         "version": table.version,
@@ -49,6 +50,7 @@ def update(
     """Convert newer or richer data and use it from the next start on (更新IP地理数据)."""
     from gateway import ip_sources
     from risk.geo.build import build
+    from risk.geo.table import FILE_NAME, Credit, load
 
     named = ip_sources.described(files[0])
     day = date or named.date
@@ -59,13 +61,15 @@ def update(
     )
     target = output or settings_of(var=var).var / "geo" / FILE_NAME
     build(target, credit, ip_sources.merged(files))
-    found = _described(load_table(target)) | {"path": str(target)}
+    found = _described(load(target)) | {"path": str(target)}
     emit(found, [*_lines(found), _RESTART], as_json=as_json)
 
 
 @app.command("show")
 def show(var: Var = None, as_json: AsJson = False) -> None:
     """Say which table is in use, and whom it is owed to (显示IP地理数据版本与出处)."""
+    from risk.geo.table import newest
+
     found = _described(newest(settings_of(var=var).var / "geo"))
     emit(found, _lines(found), as_json=as_json)
 
@@ -77,6 +81,8 @@ def lookup(
     as_json: AsJson = False,
 ) -> None:
     """Say where an address is (查询IP归属)."""
+    from risk.geo.table import FLAG_NAMES, newest
+
     table = newest(settings_of(var=var).var / "geo")
     place = table.find(ip)
     if place.flags is None:

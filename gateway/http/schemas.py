@@ -255,3 +255,5 @@ def _risk_context(params: Params) -> RiskContext:
         raise InvalidParameter("risk_context", str(error)) from None
     except RecursionError:
         raise InvalidParameter("risk_context", "is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise InvalidParameter("risk_context", "holds half a UTF-16 surrogate pair") from None

@@ -13,25 +13,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from gateway.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
-from gateway.domain.order import PayType
-from gateway.replay.mapping import ContextRule, InputRefused, Mapping, Template
+from gateway.replay.columns import NEVER_US, Coded, Reader
+from gateway.replay.mapping import InputRefused, Mapping
 
 CHUNK_ROWS = 65_536
 SUBJECT_LENGTH_MAX = 256
-NEVER_US = 2**62
-_TYPES: dict[str, pa.DataType] = {
-    "text": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "flag": pa.bool_(),
-    "list": pa.string(),
-}
-_KNOWN_PAY_TYPES = frozenset(PayType)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,44 +107,115 @@ def chunks(
     Raises:
         InputRefused: naming row, column and reason.
     """
-    first_row, last_at_us = 1, -(2**62)
-    for batch in _batches(path, mapping):
+    last_at_us = -(2**62)
+    for reader in readers(path, mapping, rows_max):
+        chunk = _chunk(reader, mapping, contexts=contexts)
+        check_order(chunk.at_us, last_at_us, reader.first_row, mapping)
+        last_at_us = int(chunk.at_us[-1])
+        yield chunk
+
+
+def readers(
+    path: Path, mapping: Mapping, rows_max: int | None = None, *, chunk_rows: int = CHUNK_ROWS
+) -> Iterator[Reader]:
+    """Yield the history's tables in order, at most `chunk_rows` rows each, none empty.
+
+    Raises:
+        InputRefused: the file can't be read, or lacks a column of the mapping.
+    """
+    first_row = 1
+    for batch in _batches(path, mapping, chunk_rows):
         left = len(batch) if rows_max is None else rows_max - (first_row - 1)
         if left <= 0:
             return
         table = batch.slice(0, min(left, len(batch)))
-        if len(table) == 0:
+        if len(table):
+            yield Reader(table, first_row, mapping)
+            first_row += len(table)
+
+
+def check_order(
+    at_us: npt.NDArray[np.int64], last_at_us: int, first_row: int, mapping: Mapping
+) -> None:
+    """Refuse the first row that is earlier than the one before it.
+
+    Args:
+        at_us: Times of some consecutive rows.
+        last_at_us: Time of the row before them.
+        first_row: Number of the first of them, counted from 1.
+        mapping: Names the time's column.
+
+    Raises:
+        InputRefused: naming that row.
+    """
+    before = np.concatenate(([last_at_us], at_us[:-1]))
+    (falling,) = np.nonzero(at_us < before)
+    if len(falling):
+        reason = "is earlier than the row before; sort the file by time"
+        raise InputRefused(mapping.time.column, reason, first_row + int(falling[0]))
+
+
+def _chunk(reader: Reader, mapping: Mapping, *, contexts: bool) -> Chunk:
+    at_us = reader.at_us()
+    amount_minor, zero_count = reader.amounts()
+    known_at_us = reader.known_at_us(at_us)
+    labels = np.where(known_at_us == NEVER_US, np.int8(-1), reader.labels())
+    subjects = _filled(reader.required(mapping.subject))
+    return Chunk(
+        first_row=reader.first_row,
+        at_us=at_us,
+        amount_minor=amount_minor,
+        labels=labels,
+        known_at_us=known_at_us,
+        merchants=_filled(reader.required(mapping.merchant)),
+        pay_types=_filled(reader.pay_types()),
+        subjects=[text[:SUBJECT_LENGTH_MAX] for text in subjects],
+        contexts=_contexts(reader, mapping, build=contexts),
+        zero_count=zero_count,
+    )
+
+
+def _filled(coded: Coded) -> list[str]:
+    return [text or "" for text in coded.texts()]
+
+
+def _contexts(reader: Reader, mapping: Mapping, *, build: bool) -> list[str]:
+    found: list[dict[str, dict[str, object]]] = [{} for _ in range(len(reader))]
+    for rule in mapping.context:
+        values = reader.field(rule)
+        if not build:
             continue
-        reader = _Reader(table, first_row, mapping)
-        chunk = reader.chunk(contexts=contexts)
-        _check_order(chunk, last_at_us, mapping.time.column)
-        last_at_us = int(chunk.at_us[-1])
-        yield chunk
-        first_row += len(table)
+        for row, value in zip(found, values, strict=True):
+            if value is not None:
+                row.setdefault(rule.group, {})[rule.name] = value
+    if not build:
+        return []
+    encode = msgspec.json.encode
+    return [encode(row).decode() if row else "" for row in found]
 
 
-def _batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     if not path.is_file():
         raise InputRefused(str(path), "no such file")
     try:
         if path.suffix == ".csv":
-            yield from _csv_batches(path, mapping)
+            yield from _csv_batches(path, mapping, chunk_rows)
         elif path.suffix == ".parquet":
-            yield from _parquet_batches(path, mapping)
+            yield from _parquet_batches(path, mapping, chunk_rows)
         else:
             raise InputRefused(path.name, "must end in .parquet or .csv")
     except pa.ArrowInvalid as problem:
         raise InputRefused(path.name, f"can't be read: {problem}") from problem
 
 
-def _parquet_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _parquet_batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     with pyarrow.parquet.ParquetFile(path) as file:
         _check_columns(path, file.schema_arrow.names, mapping)
-        for batch in file.iter_batches(batch_size=CHUNK_ROWS, columns=list(mapping.columns)):
+        for batch in file.iter_batches(batch_size=chunk_rows, columns=list(mapping.columns)):
             yield pa.Table.from_batches([batch])
 
 
-def _csv_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
+def _csv_batches(path: Path, mapping: Mapping, chunk_rows: int) -> Iterator[pa.Table]:
     with path.open("rb") as head:
         names = pa.csv.open_csv(head).schema.names
     _check_columns(path, names, mapping)
@@ -170,8 +230,8 @@ def _csv_batches(path: Path, mapping: Mapping) -> Iterator[pa.Table]:
     with pa.csv.open_csv(path, read_options=reading, convert_options=options) as reader:
         for batch in reader:
             table = pa.Table.from_batches([batch])
-            for start in range(0, len(table), CHUNK_ROWS):
-                yield table.slice(start, CHUNK_ROWS)
+            for start in range(0, len(table), chunk_rows):
+                yield table.slice(start, chunk_rows)
 
 
 def _check_columns(path: Path, present: Sequence[str], mapping: Mapping) -> None:
@@ -180,197 +240,3 @@ def _check_columns(path: Path, present: Sequence[str], mapping: Mapping) -> None
             raise InputRefused(
                 column, f"{path.name} has no such column; it has {', '.join(present)}"
             )
-
-
-def _check_order(chunk: Chunk, last_at_us: int, column: str) -> None:
-    before = np.concatenate(([last_at_us], chunk.at_us[:-1]))
-    (falling,) = np.nonzero(chunk.at_us < before)
-    if len(falling):
-        raise InputRefused(
-            column,
-            "is earlier than the row before; sort the file by time",
-            chunk.first_row + int(falling[0]),
-        )
-
-
-class _Reader:
-    """Converts one table; every refusal carries the row's number in the file."""
-
-    def __init__(self, table: pa.Table, first_row: int, mapping: Mapping) -> None:
-        self._table = table
-        self._first_row = first_row
-        self._mapping = mapping
-
-    def chunk(self, *, contexts: bool) -> Chunk:
-        at_us = self._at_us()
-        amount_minor, zero_count = self._amounts()
-        known_at_us = self._known_at_us(at_us)
-        labels = np.where(known_at_us == NEVER_US, np.int8(-1), self._labels())
-        return Chunk(
-            first_row=self._first_row,
-            at_us=at_us,
-            amount_minor=amount_minor,
-            labels=labels,
-            known_at_us=known_at_us,
-            merchants=self._required(self._mapping.merchant),
-            pay_types=self._pay_types(),
-            subjects=[text[:SUBJECT_LENGTH_MAX] for text in self._required(self._mapping.subject)],
-            contexts=self._contexts(build=contexts),
-            zero_count=zero_count,
-        )
-
-    def _refuse(self, column: str, index: int, reason: str) -> InputRefused:
-        value = self._table.column(column)[index].as_py()
-        shown = repr(value)
-        return InputRefused(column, f"{reason}, was {shown[:60]}", self._first_row + index)
-
-    def _refuse_where(self, column: str, bad: npt.NDArray[np.bool_], reason: str) -> None:
-        (rows,) = np.nonzero(bad)
-        if len(rows):
-            raise self._refuse(column, int(rows[0]), reason)
-
-    def _cast(self, column: str, kind: pa.DataType, reason: str) -> pa.Array:
-        values = self._table.column(column).combine_chunks()
-        if pa.types.is_floating(values.type) and pa.types.is_integer(kind):
-            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-        try:
-            return pc.cast(values, kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            low, high = 0, len(values)  # The first row that fails is between them.
-            while high - low > 1:
-                middle = (low + high) // 2
-                try:
-                    pc.cast(values.slice(low, middle - low), kind)
-                    low = middle
-                except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                    high = middle
-            raise self._refuse(column, low, reason) from None
-
-    def _numbers(self, column: str, kind: pa.DataType, reason: str) -> npt.NDArray[np.generic]:
-        values = self._cast(column, kind, reason)
-        if values.null_count:
-            self._refuse_where(column, np.asarray(pc.is_null(values)), "is missing")
-        numbers: npt.NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
-        return numbers
-
-    def _at_us(self) -> npt.NDArray[np.int64]:
-        rule = self._mapping.time
-        if rule.kind == "timestamp":
-            reason = "must be a time such as 2018-04-01 00:00:31"
-            times = self._numbers(rule.column, pa.timestamp("us"), reason)
-            return times.astype("datetime64[us]").astype(np.int64)
-        if rule.kind == "index":
-            index = self._numbers(rule.column, pa.int64(), "must be a whole number")
-            return rule.base_at_us + index.astype(np.int64) * rule.unit_us
-        if rule.kind == "microseconds":
-            micros = self._numbers(rule.column, pa.int64(), "must be a whole number")
-            return rule.base_at_us + micros.astype(np.int64)
-        seconds = self._numbers(rule.column, pa.float64(), "must be a number").astype(np.float64)
-        self._refuse_where(rule.column, ~np.isfinite(seconds), "must be a finite number")
-        return rule.base_at_us + np.rint(seconds * rule.unit_us).astype(np.int64)
-
-    def _amounts(self) -> tuple[npt.NDArray[np.int64], int]:
-        rule = self._mapping.amount
-        amounts = self._numbers(rule.column, pa.float64(), "must be a number").astype(np.float64)
-        self._refuse_where(rule.column, ~np.isfinite(amounts), "must be a finite number")
-        self._refuse_where(rule.column, amounts < 0, "must not be negative")
-        digits = 0 if rule.in_minor else MINOR_DIGITS[rule.currency]
-        scaled = amounts * 10.0**digits
-        self._refuse_where(rule.column, scaled > AMOUNT_MINOR_MAX, "is too large")
-        minor = np.rint(scaled)
-        if not rule.round_to_minor:
-            slack = np.maximum(1e-6, scaled * 1e-14)  # What a double loses of a decimal number.
-            reason = f"has more than {digits} decimals (set amount.round = true to round)"
-            self._refuse_where(rule.column, np.abs(scaled - minor) > slack, reason)
-        zero = minor == 0
-        zero_count = int(np.count_nonzero(zero))
-        if zero_count:
-            if rule.zero_as_minor is None:
-                reason = "is zero, which no payment is (set amount.zero_as to replace it)"
-                self._refuse_where(rule.column, zero, reason)
-            minor[zero] = rule.zero_as_minor
-        return minor.astype(np.int64), zero_count
-
-    def _labels(self) -> npt.NDArray[np.int8]:
-        rule = self._mapping.label
-        texts = self._cast(rule.column, pa.string(), "can't be read as a label").to_pylist()
-        labels = np.empty(len(texts), dtype=np.int8)
-        for index, text in enumerate(texts):
-            label = rule.values.get(text)
-            if label is None:
-                known = ", ".join(rule.values)
-                raise self._refuse(rule.column, index, f"must be one of {known}")
-            labels[index] = label
-        return labels
-
-    def _known_at_us(self, at_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        rule = self._mapping.label
-        if not rule.known_at_column:
-            return at_us + rule.delay_us
-        column = rule.known_at_column
-        values = self._cast(column, pa.int64(), "must be microseconds since the epoch")
-        known: npt.NDArray[np.int64] = (
-            pc.fill_null(values, NEVER_US).to_numpy(zero_copy_only=False).astype(np.int64)
-        )
-        self._refuse_where(column, known < at_us, "is before the payment")
-        return known
-
-    def _texts(self, template: Template) -> list[str | None]:
-        """Fill a template for every row; None where a column of it is empty."""
-        filled: list[str | None] = [""] * len(self._table)
-        for literal, column in template.parts:
-            if not column:
-                filled = [None if text is None else text + literal for text in filled]
-                continue
-            values = self._cast(column, pa.string(), "can't be read as text").to_pylist()
-            filled = [
-                None if text is None or not value else text + literal + value
-                for text, value in zip(filled, values, strict=True)
-            ]
-        return filled
-
-    def _required(self, template: Template) -> list[str]:
-        texts = self._texts(template)
-        complete = []
-        for index, text in enumerate(texts):
-            if not text:
-                raise self._refuse(template.columns[0], index, "is missing")
-            complete.append(text)
-        return complete
-
-    def _pay_types(self) -> list[str]:
-        mapping = self._mapping
-        values = self._required(mapping.pay_type)
-        pay_types = [mapping.pay_types.get(value, value) for value in values]
-        for index, pay_type in enumerate(pay_types):
-            if pay_type not in _KNOWN_PAY_TYPES:
-                column = mapping.pay_type.columns[0]
-                raise self._refuse(column, index, "is no pay_type, and pay_types doesn't map it")
-        return pay_types
-
-    def _field(self, rule: ContextRule) -> list[object]:
-        if rule.kind == "text":
-            return list(self._texts(rule.template))
-        column = rule.template.columns[0]
-        reason = f"must be a {rule.kind}"
-        values = self._cast(column, _TYPES[rule.kind], reason)
-        if rule.kind == "number":
-            values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-        fields: list[object] = values.to_pylist()
-        if rule.kind == "list":
-            return [str(text).split("|") if text else None for text in fields]
-        return fields
-
-    def _contexts(self, *, build: bool) -> list[str]:
-        rows: list[dict[str, dict[str, object]]] = [{} for _ in range(len(self._table))]
-        for rule in self._mapping.context:
-            values = self._field(rule)
-            if not build:
-                continue
-            for row, value in zip(rows, values, strict=True):
-                if value is not None:
-                    row.setdefault(rule.group, {})[rule.name] = value
-        if not build:
-            return []
-        encode = msgspec.json.encode
-        return [encode(row).decode() if row else "" for row in rows]

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.refusal import Refused
+from gateway.store.lists import forget_word
 from gateway.store.subjects import ACCOUNT_KINDS, Subjects, open_key, pseudonym_of
 from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault
@@ -86,7 +87,10 @@ def erase_account(
             subject_id, key_sealed, created_at_us = row
             key = open_key(vault, lookup, key_sealed)
             counts = _counts(raw, subject_id)
-            list_count = _unlisted(raw, pseudonym_of(key, account_id))
+            pseudonym = pseudonym_of(key, account_id)
+            list_count = sum(
+                forget_word(raw, kind, identify(kind, pseudonym)) for kind in sorted(ACCOUNT_KINDS)
+            )
             # First the key alone, byte over byte: a row of another size might be moved.
             raw.execute(
                 "UPDATE subjects SET key_sealed = zeroblob(length(key_sealed))"
@@ -184,17 +188,6 @@ def _counts(raw: sqlite3.Connection, subject_id: int) -> tuple[int, int]:
         (subject_id, subject_id),
     ).fetchone()
     return row[0], row[1]
-
-
-def _unlisted(raw: sqlite3.Connection, pseudonym: str) -> int:
-    """Remove the account's text from all lists; returns from how many entries."""
-    return sum(
-        raw.execute(
-            "UPDATE list_entries SET value = '' WHERE kind = ? AND number = ? AND value <> ''",
-            (kind, identify(kind, pseudonym)),
-        ).rowcount
-        for kind in sorted(ACCOUNT_KINDS)
-    )
 
 
 def _note(

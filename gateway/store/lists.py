@@ -6,6 +6,7 @@ then can be read years later, even where the words themselves had to be erased.
 """
 
 import re
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -194,6 +195,23 @@ def remove_entries(
         unchanged_count=len(rows) - len(standing),
         list_version=version_of(number),
     )
+
+
+def forget_word(raw: sqlite3.Connection, kind: str, number: int) -> int:
+    """Erase a word's text from all lists, as the law may ask; its number stays, and counts.
+
+    Args:
+        raw: A connection within a transaction.
+        kind: Which word it is.
+        number: What stands for it.
+
+    Returns:
+        How many entries it stood in.
+    """
+    return raw.execute(
+        "UPDATE list_entries SET value = '' WHERE kind = ? AND number = ? AND value <> ''",
+        (kind, number),
+    ).rowcount
 
 
 def _checked(entry: NewEntry, now_us: int, numbers: NumberOf) -> tuple[tuple[str, int], NewEntry]:

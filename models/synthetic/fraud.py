@@ -125,7 +125,10 @@ def card_testing(scene: Scene, honest: Rows, count: int) -> Rows:
     hurried = raid.trace(0.6)
     rows["form_ms"] = np.where(hurried, rows["form_ms"] // 6 + 300, rows["form_ms"])
     rows["pasted"] = np.where(raid.trace(0.7), rows["pasted"] | 1, rows["pasted"])
+    rows["turns"] = np.where(hurried, rows["turns"] // 5, rows["turns"])
+    rows["still_clicks"] += hurried * rng.integers(0, 3, count)
     rows["login_failures_1h"] += raid.trace(0.3)
+    rows["otp_failures_1h"] += raid.trace(0.3)
     return rows
 
 
@@ -153,8 +156,16 @@ def account_takeover(scene: Scene, honest: Rows, count: int) -> Rows:
     rows["password_changed_at_ms"] = np.where(
         raid.trace(0.5), changed, rows["password_changed_at_ms"]
     )
+    rows["contact_changed_at_ms"] = np.where(
+        raid.trace(0.35), changed, rows["contact_changed_at_ms"]
+    )
     rows["login_failures_1h"] += raid.trace(0.45) * rng.integers(1, 5, count)
-    rows["ship"] = np.where(raid.trace(0.5), raid.one_of(_fresh(scene), 1), rows["ship"])
+    rows["otp_failures_1h"] += raid.trace(0.3) * rng.integers(1, 4, count)
+    elsewhere = raid.trace(0.5)
+    rows["ship"] = np.where(elsewhere, raid.one_of(_fresh(scene), 1), rows["ship"])
+    rows["ship_used_at_ms"] = np.where(
+        elsewhere, rows["at_us"] // 1000 - 1000, rows["ship_used_at_ms"]
+    )
     rows["pages"] = np.where(raid.trace(0.5), 1 + rows["pages"] // 3, rows["pages"])
     return rows
 
@@ -177,6 +188,7 @@ def device_farm(scene: Scene, honest: Rows, count: int) -> Rows:
     house = raid.one_of(np.arange(population.mobile_ip_first), 1)
     rows["ip"] = np.where(raid.trace(0.7), house, rows["ip"])
     rows["motion"] = np.where(emulated, 0.0, rows["motion"])
+    rows["clock_at_ms"] += emulated * raid.per_campaign(-90, 90) * 60_000
     rows["pressure_var"] = np.where(emulated, 0.0, rows["pressure_var"])
     typed(scene, rows, typist=raid.one_of(_fresh(scene), 2))
     return rows

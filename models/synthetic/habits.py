@@ -203,12 +203,23 @@ def _account(scene: Scene, rows: Rows) -> None:
     changed_ms = (at_ms - since_change_ms).astype(np.int64)
     rows["password_changed_at_ms"] = np.maximum(changed_ms, rows["created_at_ms"])
     rows["login_failures_1h"] = coin(rng, count, 0.035).astype(np.int64)
+    rows["otp_failures_1h"] = coin(rng, count, 0.03).astype(np.int64)
+    since_contact_ms = (rng.random(count, dtype=np.float32) ** 2 * 500 + 0.1) * 86_400_000.0
+    rows["contact_changed_at_ms"] = np.maximum(
+        (at_ms - since_contact_ms).astype(np.int64), rows["created_at_ms"]
+    )
+    rows["purchases_6m"] = rng.poisson(np.minimum(users.age_days[user], 180.0) / 22.0)
+    rows["ship_used_at_ms"] = np.maximum(at_ms - 43 * since_contact_ms.astype(np.int64) // 50, 0)
     added_share = (rows["card"] * 37 + user * 11) % 89 / 100.0
     added_ms = rows["created_at_ms"] + (at_ms - rows["created_at_ms"]) * added_share
     rows["card_added_at_ms"] = added_ms.astype(np.int64)
     visit_ms = 20_000 + rng.exponential(240_000.0, count)
     rows["login_at_ms"] = (at_ms - visit_ms).astype(np.int64)
     rows["pages"] = 1 + rng.poisson(5.0, count)
+    rows["page_kinds"] = 1 + rng.integers(0, 5, count)
+    rows["attested_at_ms"] = at_ms - rng.integers(300, 40_000, count)
+    drift_ms = rng.normal(0.0, 900.0, count) + coin(rng, count, 0.004) * 3_600_000.0
+    rows["clock_at_ms"] = at_ms + drift_ms.astype(np.int64)
 
 
 def _typing(scene: Scene, rows: Rows) -> None:
@@ -222,6 +233,9 @@ def _typing(scene: Scene, rows: Rows) -> None:
     rows["pressure_var"] = rng.gamma(2.0, 0.02, count)
     rows["motion"] = rng.gamma(2.0, 0.4, count)
     rows["on_call"] = coin(rng, count, 0.015)
+    rows["turns"] = rng.poisson(9.0, count)
+    rows["still_clicks"] = coin(rng, count, 0.05).astype(np.int64)
+    rows["dwell_iqr_ms"] = (rows["dwell_ms"] * (0.25 + 0.25 * rng.random(count))).astype(np.int64)
 
 
 def typed(scene: Scene, rows: Rows, *, typist: Ints) -> None:

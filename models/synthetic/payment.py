@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -128,19 +128,23 @@ def moved(planned: SyntheticPayment, now_us: int) -> SyntheticPayment:
         label_known_at_us=None if known_at_us is None else known_at_us + now_us - planned.at_us,
         context=replace(
             context,
-            payer=replace(
-                context.payer,
-                password_changed_at_ms=_shifted(context.payer.password_changed_at_ms, shift_ms),
+            payer=_moved(
+                context.payer, shift_ms, "password_changed_at_ms", "contact_changed_at_ms"
             ),
-            session=replace(
-                context.session, login_at_ms=_shifted(context.session.login_at_ms, shift_ms)
-            ),
+            client=_moved(context.client, shift_ms, "clock_at_ms"),
+            device=_moved(context.device, shift_ms, "attested_at_ms"),
+            session=_moved(context.session, shift_ms, "login_at_ms"),
+            order=_moved(context.order, shift_ms, "ship_address_used_at_ms"),
         ),
     )
 
 
-def _shifted(at_ms: int | None, shift_ms: int) -> int | None:
-    return None if at_ms is None else at_ms + shift_ms
+Group = TypeVar("Group", Payer, Client, Device, Session, Basket)
+
+
+def _moved(group: Group, shift_ms: int, *names: str) -> Group:
+    known = {name: getattr(group, name) for name in names}
+    return replace(group, **{name: at + shift_ms for name, at in known.items() if at is not None})
 
 
 def _codes(text: str | None) -> tuple[str, ...] | None:

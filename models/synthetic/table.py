@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.synthetic.client import LANGUAGES, LOOKS, Looks, look_of, looks
 from models.synthetic.fraud import KIND_NAMES
 from models.synthetic.habits import ATTESTATIONS, FUNDING, PASTED, PAY_TYPES, Rows
 from models.synthetic.population import (
@@ -24,8 +25,6 @@ from models.synthetic.population import (
 )
 
 COUNTRIES = tuple(sorted({city[1] for city in CITIES}))
-USER_AGENTS = tuple(f"SyntheticApp/1.0 ({name}; {model})" for name, model in PLATFORMS)
-SCREENS = ("1080x2400", "1440x3200", "1170x2532", "1920x1080")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +39,13 @@ class Wording:
     fingerprints: pa.Array
     cards: pa.Array
     bins: pa.Array
-    ips: pa.Array
+    looks: Looks
     addresses: pa.Array
     city_country: Ints
 
 
 def wording(population: Population) -> Wording:
-    """Make the words: identifiers start with ``synthetic-``, addresses are reserved ones."""
+    """Make the words: identifiers start with ``synthetic-``; of addresses see `client`."""
     users_count, merchants_count = population.users.count, population.merchants.count
     return Wording(
         population=population,
@@ -57,7 +56,7 @@ def wording(population: Population) -> Wording:
         fingerprints=_numbered("synthetic-f", 1_024),
         cards=_numbered("synthetic-c", len(population.card_city)),
         bins=pa.array([f"0000{number:02d}" for number in range(len(CITIES) * 2)]),
-        ips=pa.array([_address(population, number) for number in range(len(population.ip_city))]),
+        looks=looks(population),
         addresses=_numbered("synthetic-a", users_count),
         city_country=np.array([COUNTRIES.index(city[1]) for city in CITIES]),
     )
@@ -73,6 +72,7 @@ def to_table(words: Wording, rows: Rows) -> pa.Table:
         "pay_type": _coded(rows["pay_type"], pa.array(PAY_TYPES)),
         **_who(words, rows),
         **_with_what(words, rows),
+        **_seen(words, rows),
         **_where(words, rows),
         **_how(rows),
         "is_fraud": pa.array(rows["kind"] > 0),
@@ -94,12 +94,16 @@ def _who(words: Wording, rows: Rows) -> dict[str, pa.Array]:
         "payer_kyc_level": pa.array(users.kyc_level[user]),
         "payer_password_changed_at_ms": pa.array(rows["password_changed_at_ms"]),
         "payer_login_failures_1h": pa.array(rows["login_failures_1h"]),
+        "payer_otp_failures_1h": pa.array(rows["otp_failures_1h"]),
+        "payer_contact_changed_at_ms": pa.array(rows["contact_changed_at_ms"]),
+        "payer_purchases_6m": pa.array(rows["purchases_6m"]),
         "payee_account_id": _coded(rows["payee"], words.payees),
         "order_items": pa.array(rows["items"]),
         "order_mcc": _coded(category, mccs),
         "order_digital": pa.array(digital[category]),
         "order_coupon_minor": pa.array(rows["coupon_minor"]),
         "order_ship_addr_hash": _coded(rows["ship"], words.addresses, ~digital[category]),
+        "order_ship_address_used_at_ms": _optional(rows["ship_used_at_ms"], ~digital[category]),
     }
 
 
@@ -120,8 +124,24 @@ def _with_what(words: Wording, rows: Rows) -> dict[str, pa.Array]:
         "device_fp_hash": _coded((device * 131 + platform) & 1_023, words.fingerprints),
         "device_attestation": _coded(rows["attestation"], pa.array(ATTESTATIONS)),
         "device_risk_labels": _masked(rows["labels"], LABELS),
-        "client_user_agent": _coded(platform, pa.array(USER_AGENTS)),
-        "client_screen": _coded(platform % len(SCREENS), pa.array(SCREENS)),
+        "device_attested_at_ms": _optional(rows["attested_at_ms"], rows["attestation"] > 0),
+    }
+
+
+def _seen(words: Wording, rows: Rows) -> dict[str, pa.Array]:
+    """What the network sees of the client."""
+    look = look_of(words.population, rows)
+    agents, platforms, mobile, screens, ja4 = zip(*LOOKS, strict=True)
+    hinted = np.array([platform is not None for platform in platforms])[look]
+    flagged = np.array([said is not None for said in mobile])[look]
+    return {
+        "client_user_agent": _coded(look, pa.array(agents)),
+        "client_platform": _coded(look, pa.array([name or "" for name in platforms]), hinted),
+        "client_mobile": _optional(np.array([bool(said) for said in mobile])[look], flagged),
+        "client_screen": _coded(look, pa.array(screens)),
+        "client_ja4": _coded(look, pa.array(ja4)),
+        "client_language": _coded(words.looks.language[rows["device"]], pa.array(LANGUAGES)),
+        "client_clock_at_ms": pa.array(rows["clock_at_ms"]),
     }
 
 
@@ -130,7 +150,7 @@ def _where(words: Wording, rows: Rows) -> dict[str, pa.Array]:
     countries = pa.array(COUNTRIES)
     ip_country = words.city_country[words.population.ip_city[rows["ip"]]]
     return {
-        "client_ip": _coded(rows["ip"], words.ips),
+        "client_ip": _coded(rows["ip"], words.looks.ips),
         "client_ip_country": _coded(ip_country, countries),
         "client_tz_offset_min": pa.array(rows["tz_offset_min"]),
         "geo_lat": _optional(np.round(rows["lat"], 5), sent),
@@ -154,24 +174,17 @@ def _how(rows: Rows) -> dict[str, pa.Array]:
         "behavior_touch_pressure_var": _optional(np.round(rows["pressure_var"], 4), sent),
         "behavior_motion_energy": _optional(np.round(rows["motion"], 3), sent),
         "behavior_on_call": _optional(rows["on_call"], sent),
+        "behavior_key_dwell_iqr_ms": _optional(rows["dwell_iqr_ms"], sent),
+        "behavior_pointer_turns": _optional(rows["turns"], sent),
+        "behavior_still_clicks": _optional(rows["still_clicks"], sent),
         "session_login_at_ms": pa.array(rows["login_at_ms"]),
         "session_pages": pa.array(rows["pages"]),
+        "session_page_kinds": pa.array(np.minimum(rows["pages"], rows["page_kinds"])),
     }
 
 
 def _numbered(prefix: str, count: int) -> pa.Array:
     return pa.array([f"{prefix}{number:06d}" for number in range(count)])
-
-
-def _address(population: Population, number: int) -> str:
-    """Private for households, carrier-grade NAT for mobiles, benchmark range for hosting."""
-    if number < population.mobile_ip_first:
-        return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-    if number < population.hosting_ip_first:
-        offset = number - population.mobile_ip_first
-        return f"100.64.{offset >> 8}.{offset & 255}"
-    offset = number - population.hosting_ip_first
-    return f"198.18.{offset >> 8}.{offset & 255}"
 
 
 def _optional(values: NDArray[np.generic], sent: NDArray[np.bool_]) -> pa.Array:

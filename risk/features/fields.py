@@ -6,7 +6,7 @@ A field that was not sent stays missing (its presence bit is off); a zero is a z
 leaves out what can't be used and names it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -113,9 +113,11 @@ def setting_of(context: RiskContext, at_us: int, found: Place) -> Setting:
 Reader = Callable[[RiskContext, Setting], int | None]
 
 
-def _mask(names: tuple[str, ...] | None, bits: dict[str, int]) -> int | None:
+def _mask(names: Iterable[str] | None, bits: dict[str, int]) -> int | None:
     if names is None:
         return None
+    if isinstance(names, str):
+        raise TypeError("one word where several were expected")
     mask = 0
     for name in names:
         mask |= bits.get(name, 0)
@@ -355,9 +357,9 @@ def read_context_slowly(
     except _UNUSABLE:
         setting = Setting(at_us, found, found.country, found.country, at_us // 60_000_000)
         broken.append("setting")
-    for place, name in enumerate(CONTEXT_FIELDS):
+    for place, (name, read) in enumerate(_READERS):
         try:
-            value = _bounded(_one(name, context, setting))
+            value = _bounded(read(context, setting))
         except _UNUSABLE:
             value = None
             broken.append(name)
@@ -366,20 +368,25 @@ def read_context_slowly(
     return presence, values, broken
 
 
-def _one(name: str, context: RiskContext, setting: Setting) -> int | None:
-    """One field alone, as `read_context` reads it among the others."""
+def _alone(name: str) -> Reader:
+    """How one field is read alone, with the same result as among the others."""
     if name in _CLOCK:
-        return _clock(setting.minute // 60, setting.country)[_CLOCK.index(name)]
+        place = _CLOCK.index(name)
+        return lambda _, s: _clock(s.minute // 60, s.country)[place]
     if name in _COMPUTED:
-        return _COMPUTED[name](context, setting)
-    path = _PLAIN.get(name) or _AGES.get(name) or _SCALED[name]
-    value: int | float | None = attrgetter(path)(context)
-    if value is None or name in _PLAIN:
-        return value if value is None else int(value)
-    return setting.at_us // 1_000 - int(value) if name in _AGES else int(value * MICRO)
+        return _COMPUTED[name]
+    get = attrgetter(_PLAIN.get(name) or _AGES.get(name) or _SCALED[name])
+    if name in _PLAIN:
+        return lambda c, _: get(c)
+    if name in _AGES:
+        return lambda c, s: None if (since := get(c)) is None else s.at_us // 1_000 - int(since)
+    return lambda c, _: None if (value := get(c)) is None else int(value * MICRO)
 
 
 def _bounded(value: int | None) -> int | None:
     if value is None:
         return None
     return max(-BOUND, min(BOUND, int(value)))
+
+
+_READERS: Final = tuple((name, _alone(name)) for name in CONTEXT_FIELDS)

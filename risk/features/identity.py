@@ -94,6 +94,19 @@ def config_of(
     return 0
 
 
+def table_subject(user: int) -> str:
+    """Return what stands in place of a trade number in the log row of a user's table row.
+
+    Args:
+        user: The user's number, as events carry it.
+
+    Examples:
+        >>> table_subject(-1)
+        'user:ffffffffffffffff'
+    """
+    return f"user:{user & (1 << 64) - 1:016x}"
+
+
 def code_of(letters: str | None) -> int:
     """Return a short code (currency, country) as a number in base 37; 0 for none.
 

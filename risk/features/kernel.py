@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from risk import graph
+from risk import graph, rings
 from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import event as ev
@@ -187,7 +187,14 @@ def _place_rows(
 
 @kernel
 def _apply_attempt(
-    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
+    event: Ints,
+    arena: Ints,
+    table: Ints,
+    meta: Ints,
+    places: Ints,
+    delta: Ints,
+    now_us: int,
+    cells: Ints,
 ) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     coupon_minor = min(max(event[COUPON], 0), at.AMOUNT_CAP)
@@ -216,15 +223,17 @@ def _apply_attempt(
             arena[user + ROW_LAT] = event[LAT]
             arena[user + ROW_LON] = event[LON]
             arena[user + ROW_PLACE_AT] = max(event[ev.AT_US], 1)
-    graph.link(arena, table, meta, event, FIRST_KEY, places, now_us)
+    graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
 
 
 @kernel
 def _apply_feedback(
-    event: Ints, arena: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
+    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
 ) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
+    if feedback == ev.FRAUD:
+        graph.mark_fraud(arena, table, event, FIRST_KEY, places, now_us)
     countable = feedback not in {ev.PAID, ev.CLOSED}
     win.fill(delta, amount_minor, 0, feedback)
     for role in range(at.ROW_KINDS):
@@ -237,8 +246,6 @@ def _apply_feedback(
             agg.count_outcome(arena, base, amount_minor, feedback)
         else:
             agg.count_label(arena, base, amount_minor, feedback)
-    if feedback == ev.FRAUD and places[at.USER] != 0:
-        graph.mark_fraud(arena, places[at.USER], now_us)
 
 
 @kernel
@@ -298,16 +305,16 @@ def step(
         _observe(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
         fin.finish(plan, cells, marks, out, bits)
     meta[memory.GLOBAL_CLOCK] = now_us
-    epoch = now_us // graph.EPOCH_US
+    epoch = now_us // rings.EPOCH_US
     held = meta[memory.KEYS_HELD]
     _place_rows(event, arena, table, meta, places, epoch)
     made = meta[memory.KEYS_HELD] - held
     if kind == ev.ATTEMPT:
-        _apply_attempt(event, arena, table, meta, places, delta, now_us)
+        _apply_attempt(event, arena, table, meta, places, delta, now_us, cells)
     elif kind == ev.TABLE:
         _apply_attributes(event, arena, meta, places[at.USER])
     else:
-        _apply_feedback(event, arena, meta, places, delta, now_us)
+        _apply_feedback(event, arena, table, meta, places, delta, now_us)
     slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
     memory.sweep(arena, table, meta, now_us, epoch, slots)
 

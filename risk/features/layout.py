@@ -168,14 +168,14 @@ NODE_FIELDS: Final = (
     "fraud",
     "day",
     "joined",
-    "joined_before",
+    "born",
 )
 NODE_WIDTH: Final = len(NODE_FIELDS)
 GENERATIONS: Final = 2
 
 # What stands behind the header, by kind; after these the pointers of the kind's sets.
 EXTRAS: Final = {
-    USER: ("node", "flows", "attributes", "habits", "lat", "lon", "place_at"),
+    USER: ("node", "flows", "attributes", "habits", "lat", "lon", "place_at", "near"),
     DEVICE: ("node",),
     CARD: ("node",),
     PAYEE: ("node", "flows"),
@@ -274,11 +274,35 @@ GRAPH_CELLS: Final = (
     "ring_users",
     "ring_fraud",
     "ring_joined",
+    "ring_joined_7d",
+    "ring_age_us",
     "ring_giant",
     "neighbours",
     "neighbours_bad",
+    "two_hop",
+    "two_hop_bad",
     "hub",
+    "hub_device",
+    "hub_card",
+    "hub_payee",
     "mutual",
+    "circle",  # Bits: of two, three, four accounts.
+    "inflow_users_1h",  # Payers of the payer's own account.
+    "inflow_users_24h",
+    "inflow_users_30d",
+    "self_pay",
+    "payee_ties",  # Bits: the payee's account shares the device, the card, the ring.
+    "community",
+    "community_fraud_ppm",
+    "pagerank_ppm",
+    "core",
+    "community_age_us",
+    "payee_community",
+    "payee_community_fraud_ppm",
+    "payee_pagerank_ppm",
+    "payee_core",
+    "payee_community_age_us",
+    "same_community",
 )
 
 

@@ -38,11 +38,11 @@ SWEPT_FOR_ROW: Final = 8  # at most half and at least a quarter of them hold one
 # Where a kind's pointers stand, for giving its blocks back: (kind, place, width of the block).
 EPOCH_WORDS: Final = at.GENERATIONS * at.NODE_WIDTH
 FLOWS: Final = 16
-FLOWS_WIDTH: Final = 1 + FLOWS * 3  # Times written; then counterparty, time, amount.
+FLOWS_HEAD: Final = 2  # Payments ever noted, room.
+FLOWS_SLOT: Final = 3  # The other account, when (µs), how much.
 ATTRIBUTES_WIDTH: Final = 6
 _BLOCK_WIDTHS: Final = {
     "node": EPOCH_WORDS,
-    "flows": FLOWS_WIDTH,
     "attributes": ATTRIBUTES_WIDTH,
     "habits": at.HABITS_WIDTH,
 }
@@ -54,6 +54,9 @@ POINTERS: Final = np.array(
         if name in at.EXTRAS[kind]
     ],
     dtype=np.int64,
+)
+FLOW_OWNERS: Final = np.array(
+    [(kind, at.slot_of(kind, "flows")) for kind in (at.USER, at.PAYEE)], dtype=np.int64
 )
 SET_OWNERS: Final = np.array(
     [(row[0], place) for row, place in zip(at.SETS, at.SET_PLACES, strict=True)], dtype=np.int64
@@ -148,14 +151,23 @@ def ring_node(arena: Ints, base: int, epoch: int) -> int:
 
 
 @kernel
-def empty_row(arena: Ints, meta: Ints, base: int, epoch: int) -> None:
-    """Forget all a row holds and give back its blocks; the row and a node in use stay."""
-    kind = arena[base - 1]
+def _give_history(arena: Ints, meta: Ints, base: int, kind: int) -> None:
     journal, windows = arena[base + JOURNAL], arena[base + WINDOWS]
     if journal != 0:
         give(arena, meta, journal, at.JOURNAL_HEAD + arena[journal + 1] * at.ENTRY)
     if windows != 0:
         give(arena, meta, windows, at.WINDOWS_WIDTH)
+    for row in range(FLOW_OWNERS.shape[0]):
+        flows = arena[base + FLOW_OWNERS[row, 1]] if FLOW_OWNERS[row, 0] == kind else 0
+        if flows != 0:
+            give(arena, meta, flows, FLOWS_HEAD + arena[flows + 1] * FLOWS_SLOT)
+
+
+@kernel
+def empty_row(arena: Ints, meta: Ints, base: int, epoch: int) -> None:
+    """Forget all a row holds and give back its blocks; the row and a node in use stay."""
+    kind = arena[base - 1]
+    _give_history(arena, meta, base, kind)
     for row in range(SET_OWNERS.shape[0]):
         if SET_OWNERS[row, 0] == kind:
             _give_set(arena, meta, arena[base + SET_OWNERS[row, 1]])

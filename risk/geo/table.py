@@ -164,9 +164,9 @@ class IpTable:
                 self._known[ip] = found
         return found
 
-    def ranges_of(self, country: str) -> npt.NDArray[np.int64]:
-        """Return the IPv4 ranges of a country without flags, shape ``(n, 2)``: first, last + 1."""
-        kinds = [n for n, kind in enumerate(self._kinds) if kind == Place(country, 0)]
+    def ranges_of(self, country: str, flags: int = 0) -> npt.NDArray[np.int64]:
+        """Return a country's IPv4 ranges with just these flags: first, last + 1; ``(n, 2)``."""
+        kinds = [n for n, kind in enumerate(self._kinds) if kind == Place(country, flags)]
         v4 = self._columns[4]
         starts = v4.start.astype(np.int64)
         return np.stack([starts, np.append(starts[1:], 1 << 32)], axis=1)[np.isin(v4.kind, kinds)]

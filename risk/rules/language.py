@@ -13,11 +13,12 @@ log holds, so a rule can be run again over the log years later.
 
 import ast
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Final, cast
 
 from risk.features.catalogue import PLACES
+from risk.features.definition import Feature
 from risk.features.event import FIRST_CONTEXT, INDEX
 from risk.rules import tree, units
 from risk.rules.names import (
@@ -67,6 +68,7 @@ class _Checker:
         self._list_names = list_names
         self._number_of = numbers
         self._depth = 0
+        self.drafted: dict[str, tuple[int, units.Measure]] = {}
 
     def truth(self, node: ast.expr) -> Truth:
         """Check a yes or no."""
@@ -118,13 +120,16 @@ class _Checker:
         if name in PLACES:
             place = PLACES[name]
             return Measured(tree.FeatureRef(place, name), units.FEATURE_MEASURES[place], name)
+        if name in self.drafted:
+            place, measure = self.drafted[name]
+            return Measured(tree.FeatureRef(place, name), measure, name)
         if name in NUMBERS:
             index = INDEX[name]
             field = tree.FieldRef(index, index - FIRST_CONTEXT, name)
             return Measured(field, units.measure_of_field(name), name)
         if name in WORDS:
             return WordRef(INDEX[name], name, kind_of(name))
-        raise self._refused(node, "name", name=name, close=closest(name, NAMES))
+        raise self._refused(node, "name", name=name, close=closest(name, (*self.drafted, *NAMES)))
 
     def _term(self, node: ast.expr) -> Term:
         self._depth += 1
@@ -309,6 +314,7 @@ def parse(
     *,
     list_names: Collection[str] | None = None,
     numbers: NumberOf = number_of,
+    features: Sequence[Feature] = (),
 ) -> Truth:
     """Check an expression and return its tree.
 
@@ -317,6 +323,8 @@ def parse(
         expression: What its author wrote.
         list_names: The lists there are; None lets any name pass.
         numbers: Which number stands for a word.
+        features: Drafts that a back-test computes beside the catalogue's; in a vector they stand
+            after those.
 
     Raises:
         RuleError: it is not part of the language.
@@ -344,4 +352,7 @@ def parse(
     if parsed.body.col_offset == 0 and not isinstance(parsed.body, ast.Tuple | ast.GeneratorExp):
         # Our parenthesis was closed by the author's: "a) or (b".
         raise RuleError(rule, "syntax", detail="unmatched ')'")
-    return _Checker(rule, text, list_names, numbers).truth(parsed.body)
+    checker = _Checker(rule, text, list_names, numbers)
+    for place, draft in enumerate(features, start=len(PLACES)):
+        checker.drafted[draft.name] = place, units.measure_of_feature(draft.name, draft.unit)
+    return checker.truth(parsed.body)

@@ -100,12 +100,15 @@ def _by_suffix(name: str) -> Measure | None:
     return next((measure for end, measure in _BY_SUFFIX if name.endswith(end)), None)
 
 
-def _of_feature(name: str, unit: Unit) -> Measure:
+def measure_of_feature(name: str, unit: Unit) -> Measure:
+    """Return the unit of a feature: as declared, a count by its suffix if it has one."""
     # A count of minutes is declared a count: its name says what of.
     return (_by_suffix(name) or COUNT) if unit is Unit.COUNT else _OF_FEATURE[unit]
 
 
-FEATURE_MEASURES: Final = tuple(_of_feature(feature.name, feature.unit) for feature in FEATURES)
+FEATURE_MEASURES: Final = tuple(
+    measure_of_feature(feature.name, feature.unit) for feature in FEATURES
+)
 
 
 def measure_of_field(name: str) -> Measure:

@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.uint8]
 
-FIRST_SLOTS: Final = 1 << 22  # Of the table: room for half as many entities.
+FIRST_SLOTS: Final = 1 << 20  # Of the table: room for half as many entities.
 # Address space, not memory: the system gives a page when it is first written. Growing by copying
 # would take longer than a payment may wait, so more is asked for than any machine has; less where
 # the system refuses.
@@ -68,6 +68,15 @@ class Readings:
     features: Floats
     presence: Marks
     key_seqs: Ints
+
+
+class LogGap(ValueError):
+    """The log handed to `Engine.restore` is not dense."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"the log goes on with event {found}, expected {expected}")
+        self.expected = expected
+        self.found = found
 
 
 class StateStore(Protocol):

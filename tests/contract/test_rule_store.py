@@ -1,6 +1,7 @@
 """Rules and lists in the database: versions, states, what ran, and the trail of who did it."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -247,6 +248,19 @@ def test_an_allow_list_approves_and_a_named_list_does_nothing_alone(conn: Connec
     (hit,) = rules.load(conn).hits((), event(user="alice"))
 
     assert (hit.action, hit.reason) == (Action.APPROVE_OVERRIDE, "ALLOW_LIST")
+
+
+def test_an_erased_word_still_counts_and_is_written_nowhere(conn: Connection) -> None:
+    create(conn, "blocked", Purpose.BLOCK)
+    put_on(conn, "blocked", NewEntry(kind="user", value="alice@example.com"))
+    number = identify("user", "alice@example.com")
+
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    assert lists.forget_word(raw, "user", number) == 1
+
+    assert rules.load(conn).must_hold(event(user="alice@example.com"))
+    assert "alice@example.com" not in "\n".join(raw.iterdump())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from models.synthetic.fraud import KIND_NAMES
 from models.synthetic.payment import payments
 from models.synthetic.population import CITIES, PAYEES_PER_MERCHANT, build
 from models.synthetic.stream import START_US, History, Stream, blocks, generate
+from risk.features.agent import AUTOMATED, TRANSPORT, agent_mask
+from risk.geo import shipped
+from risk.geo.table import HOSTING
 from risk.transaction import RiskContext
 
 NOW_US = 1_790_000_000_000_000
@@ -134,3 +137,32 @@ def test_a_world_too_small_for_its_frauds_is_refused() -> None:
 
 def test_there_is_more_than_one_country() -> None:
     assert len({city[1] for city in CITIES}) >= 8
+
+
+def test_addresses_lie_in_the_country_they_are_meant_to_be_in() -> None:
+    seen = [payment.context.client for payment in payments(generate(3_000, seed=11))]
+    found = [shipped().find(client.ip) for client in seen]
+
+    assert [place.country for place in found] == [client.ip_country for client in seen]
+    assert {place.flags for place in found} == {0, HOSTING}
+    assert sum(place.flags == HOSTING for place in found) < len(found) // 20
+
+
+def test_honest_clients_contradict_nothing_and_some_scripts_do() -> None:
+    rows = list(payments(generate(20_000, seed=12, fraud_share=0.1)))
+    masks = {"": 0, "card_testing": 0}
+    for payment in rows:
+        mask = agent_mask(payment.context.client, payment.context.device) or 0
+        masks[payment.fraud_kind] = masks.get(payment.fraud_kind, 0) | mask
+
+    assert masks[""] == 0
+    assert masks["card_testing"] & (AUTOMATED | TRANSPORT) == AUTOMATED | TRANSPORT
+
+
+def test_the_moments_a_payment_mentions_move_with_it() -> None:
+    stream = Stream(History(rows_count=1_000).population(), seed=2, now_us=NOW_US)
+    payment = stream.next_payment(NOW_US + 86_400_000_000)
+    context = payment.context
+
+    assert abs((context.client.clock_at_ms or 0) - payment.at_us // 1_000) < 2 * 3_600_000
+    assert (context.payer.contact_changed_at_ms or 0) <= payment.at_us // 1_000

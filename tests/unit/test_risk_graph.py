@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from risk import Engine, Feedback, RiskContext, Transaction, graph
+from risk import Engine, Feedback, RiskContext, Transaction, rings
 from risk.decision import Decision
 from risk.features import layout, memory
 from risk.features.catalogue import PLACES
@@ -61,16 +61,16 @@ def test_rings_are_the_components_networkx_finds() -> None:
     oracle: nx.Graph[int] = nx.Graph()
     for user, other in rng.integers(1, count, size=(100, 2)).tolist():
         left, right = user * width, (count + other) * width
-        graph.join(arena, meta, left, right, 1_312, START_US)
+        rings.join(arena, meta, left, right, 1_312, START_US)
         oracle.add_edge(left, right)
 
     for component in nx.connected_components(oracle):
-        nodes = {int(arena[base + graph.NODES_AT[arena[base - 1]]]) for base in component}
-        roots = {graph.root_of(arena, node, 1_312) for node in nodes}
+        nodes = {int(arena[base + rings.NODES_AT[arena[base - 1]]]) for base in component}
+        roots = {rings.root_of(arena, node, 1_312) for node in nodes}
         assert len(roots) == 1
         node = roots.pop() + 1_312 % 2 * layout.NODE_WIDTH
-        assert arena[node + graph.NODES] == len(component)
-        assert arena[node + graph.USERS] == sum(base < count * width for base in component)
+        assert arena[node + rings.NODES] == len(component)
+        assert arena[node + rings.USERS] == sum(base < count * width for base in component)
 
 
 def test_users_of_one_device_on_two_days_are_a_ring() -> None:
