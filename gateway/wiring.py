@@ -166,7 +166,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         interval_s=settings.graph_refresh_interval_s,
     )
     anchor = Anchor(context.raw_reader, clock_us)
-    rules = RuleKeeper(context, settings.database_path, running)
+    rules = RuleKeeper(context, settings.database_path, running, book)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
         "model": refresher.models,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 
 from gateway.payments.context import Context
 from gateway.store import rules
+from gateway.store.alerts import AlertBook, Severity
 from gateway.store.unit_of_work import reader
 from risk.rules.source import RuleSet
 
@@ -30,6 +31,7 @@ class RuleKeeper:
         context: Its engine runs the rules, its writer stores what ran.
         database: The database's file, opened again for reading on a thread of its own.
         running: What the engine runs now.
+        book: Where a set that can't run is noted for the operators.
         poll_s: How often it looks, seconds.
 
     Attributes:
@@ -37,11 +39,18 @@ class RuleKeeper:
     """
 
     def __init__(
-        self, context: Context, database: Path, running: RuleSet, *, poll_s: float = POLL_S
+        self,
+        context: Context,
+        database: Path,
+        running: RuleSet,
+        book: AlertBook,
+        *,
+        poll_s: float = POLL_S,
     ) -> None:
         self.running = running
         self._context = context
         self._database = database
+        self._book = book
         self._poll_s = poll_s
         self._seen = self._counters()
         self._turn = asyncio.Lock()
@@ -66,6 +75,8 @@ class RuleKeeper:
         except (ValueError, DatabaseError) as error:
             self._seen = seen  # Said once; the next change is another chance.
             _log.error("the stored rules can't run, those before go on: %s", error)
+            now_us = self._context.clock_us()
+            self._book.note("rules.refused", Severity.ERROR, str(error), now_us)
             return False
         now_us = self._context.clock_us()
         await self._context.writer.run(lambda conn: rules.keep(conn, rule_set, now_us))

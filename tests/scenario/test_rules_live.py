@@ -163,6 +163,10 @@ def test_a_broken_set_changes_nothing_and_says_so(
             await until(lambda: bool(caplog.records), what="the complaint")
 
         assert "did you mean 'amount'" in caplog.text
+        await until(
+            lambda: bool(desk.stand.rows("SELECT 1 FROM alerts WHERE kind = 'rules.refused'")),
+            what="the alert",
+        )
         assert await desk.running() == (rule_version, "lists-1")
         assert not await desk.is_declined()
 
