@@ -50,6 +50,7 @@ DAY: Final = Measure("days", "time", 86_400_000, "days")
 METRE: Final = Measure("m", "length", 1, "km")
 KM: Final = Measure("km", "length", 1_000, "km")
 KMH: Final = Measure("km/h", "speed")
+MICROSECOND: Final = Measure("µs", "microseconds")  # Time is counted in whole milliseconds.
 MICRODEGREE: Final = Measure("millionths of a degree", "angle")
 PPM: Final = Measure("millionths", "millionths")
 CODE: Final = Measure("code", "code")
@@ -92,6 +93,13 @@ _BY_NAME: Final = {
     "funding": CODE,
     "risk_labels": BITS,
     "mismatches": BITS,
+    "language_gaps": BITS,
+    "ip_flags": BITS,
+    "agent_mask": BITS,
+    "avs": CODE,
+    "holiday": CODE,
+    "gps_ip_km": KM,
+    "frame_jitter_us": MICROSECOND,
     "pasted": BITS,
 }
 
