@@ -49,7 +49,6 @@ FRAUD_SUM: Final = at.H["fraud_sum"]
 JOURNAL: Final = at.H["journal"]
 WINDOWS: Final = at.H["windows"]
 
-KEPT: Final = np.array(at.KEPT, dtype=np.int64)
 GENUINE_WORD: Final = 1
 FRAUD_WORD: Final = 2
 
@@ -65,7 +64,7 @@ def enter(arena: Ints, base: int, at_us: int) -> int:
 
 
 @kernel
-def promote(arena: Ints, meta: Ints, base: int, delta: Ints) -> int:
+def promote(arena: Ints, meta: Ints, base: int, delta: Ints, kept: int) -> int:
     """Turn a row's journal into a block of windows that holds the same; `delta` is scratch."""
     block = memory.take(arena, meta, at.WINDOWS_WIDTH)
     journal = arena[base + JOURNAL]
@@ -73,7 +72,7 @@ def promote(arena: Ints, meta: Ints, base: int, delta: Ints) -> int:
     for entry in range(first, first + arena[journal] * at.ENTRY, at.ENTRY):
         what = arena[entry + 3]
         fill(delta, arena[entry + 1], arena[entry + 2], what)
-        write(arena, block, arena[entry], arena[entry + 1], what, delta, KEPT[arena[base - 1]])
+        write(arena, block, arena[entry], arena[entry + 1], what, delta, kept)
     memory.give(arena, meta, journal, at.JOURNAL_HEAD + arena[journal + 1] * at.ENTRY)
     arena[base + JOURNAL] = 0
     arena[base + WINDOWS] = block
@@ -110,6 +109,7 @@ def note(
     coupon_minor: int,
     what: int,
     delta: Ints,
+    kept: int,
 ) -> None:
     """Note a countable event in a row, in whichever form it is.
 
@@ -121,6 +121,7 @@ def note(
         coupon_minor: Capped; 0 for feedback.
         what: The event's word (`windows.fill`).
         delta: What the event adds to each column.
+        kept: Parts the row keeps.
     """
     block = arena[base + WINDOWS]
     if block == 0:
@@ -134,9 +135,9 @@ def note(
             arena[entry + 3] = what
             arena[journal] += 1
             return
-        block = promote(arena, meta, base, delta)
+        block = promote(arena, meta, base, delta, kept)
         fill(delta, amount_minor, coupon_minor, what)
-    write(arena, block, arena[base + CLOCK], amount_minor, what, delta, KEPT[arena[base - 1]])
+    write(arena, block, arena[base + CLOCK], amount_minor, what, delta, kept)
 
 
 @kernel

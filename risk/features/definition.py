@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from risk.features.finish import CONSTANT, OPERANDS, OPERATIONS, PLAN_WIDTH
-from risk.features.layout import CELL, is_kept
+from risk.features.layout import CELL
+from risk.features.needs import is_kept
 
 DAY_MS: Final = 86_400_000
 US: Final = 1_000_000
@@ -63,7 +64,7 @@ class Formula:
             raise ValueError(f"unknown cells {unknown}")
         lost = [cell for cell in self.cells if not is_kept(cell)]
         if lost:
-            raise ValueError(f"{lost} is not kept for this kind of entity, see layout.KEPT")
+            raise ValueError(f"{lost} is not kept for this kind of entity, see needs.KEPT")
         wanted = OPERANDS[OPERATIONS.index(self.operation)]
         if len(self.cells) != wanted:
             raise ValueError(f"{self.operation} takes {wanted} cells, got {len(self.cells)}")

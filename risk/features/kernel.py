@@ -14,8 +14,9 @@ from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import event as ev
 from risk.features import finish as fin
-from risk.features import habits, memory, observe, sets
+from risk.features import habits, memory, observe, sets, travel
 from risk.features import layout as at
+from risk.features import needs as want
 from risk.features import windows as win
 
 Ints = npt.NDArray[np.int64]
@@ -25,65 +26,17 @@ Marks = npt.NDArray[np.uint8]
 SETS: Final = np.array(
     [(*row, place) for row, place in zip(at.SETS, at.SET_PLACES, strict=True)], dtype=np.int64
 )
-LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
+SET_WIDTH: Final = len(at.SET_CELLS)
+ROW_OF_ROLE: Final = np.array(at.ROW_OF_ROLE, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
 HOUR_OF_WEEK: Final = ev.INDEX["hour_of_week"]
 COUNTRY: Final = ev.INDEX["country"]
 COUPON: Final = ev.INDEX["coupon"]
-LAT: Final = ev.INDEX["lat"]
-LON: Final = ev.INDEX["lon"]
-ACCURACY: Final = ev.INDEX["accuracy_m"]
-LABELS: Final = ev.INDEX["risk_labels"]
 MISMATCHES: Final = ev.INDEX["mismatches"]
-LAT_BIT: Final = 1 << (LAT - ev.FIRST_CONTEXT)
-LON_BIT: Final = 1 << (LON - ev.FIRST_CONTEXT)
 CROSS_BORDER: Final = 0b111001  # Card abroad, network abroad, payee abroad: see MISMATCHES.
-TUNNELS: Final = 0b1100000000  # vpn, proxy: the position is not the payer's.
-ROW_LAT: Final = at.slot_of(at.USER, "lat")
-ROW_LON: Final = at.slot_of(at.USER, "lon")
-ROW_PLACE_AT: Final = at.slot_of(at.USER, "place_at")
 ATTRIBUTE_COUNT: Final = len(ev.ATTRIBUTES)
 ATTRIBUTES: Final = at.slot_of(at.USER, "attributes")
-ACCURATE_M: Final = 50_000
-TRAVEL_LEAST_US: Final = 60_000_000
-METRES_A_DEGREE: Final = 111_195
-# cos of 0 to 90 degrees in millionths, rounded: integers, so no library's last bit matters.
-COSINES: Final = np.rint(np.cos(np.deg2rad(np.arange(91))) * 1_000_000).astype(np.int64)
-
-
-@kernel
-def metres_between(lat: int, lon: int, other_lat: int, other_lon: int) -> int:
-    """Distance of two places given in millionths of a degree, in metres.
-
-    Equirectangular, with the cosine of the mean latitude from a table of whole degrees: within
-    1 % below 1,000 km at usual latitudes, too long near the poles, the same bits everywhere.
-    """
-    across = abs(lon - other_lon)
-    across = min(across, 360_000_000 - across)
-    mean_degree = min(abs(lat + other_lat) // 2_000_000, 90)
-    high = float(lat - other_lat)
-    wide = float(across) * float(COSINES[mean_degree]) / 1_000_000.0
-    return int(np.sqrt(high * high + wide * wide) * METRES_A_DEGREE / 1_000_000.0)
-
-
-@kernel
-def _read_travel(arena: Ints, base: int, event: Ints, cells: Ints, marks: Marks) -> None:
-    """How far and how fast the user would have moved since the last known position."""
-    both = LAT_BIT | LON_BIT
-    if base == 0 or arena[base + ROW_PLACE_AT] == 0 or event[ev.PRESENCE] & both != both:
-        return
-    passed_us = event[ev.AT_US] - arena[base + ROW_PLACE_AT]
-    if event[LABELS] & TUNNELS or event[ACCURACY] > ACCURATE_M or passed_us < 0:
-        return
-    metres = metres_between(event[LAT], event[LON], arena[base + ROW_LAT], arena[base + ROW_LON])
-    cells[at.TRAVEL_AT] = metres
-    cells[at.TRAVEL_AT + 1] = passed_us // 1_000_000
-    marks[at.TRAVEL_AT] = 1
-    marks[at.TRAVEL_AT + 1] = 1
-    if passed_us > TRAVEL_LEAST_US:
-        cells[at.TRAVEL_AT + 2] = metres * 3_600 // (passed_us // 1_000_000)
-        marks[at.TRAVEL_AT + 2] = 1
 
 
 @kernel
@@ -106,14 +59,64 @@ def _member(event: Ints, member: int) -> int:
 
 
 @kernel
-def _find_rows(event: Ints, arena: Ints, table: Ints, places: Ints, seqs: Ints) -> None:
+def _find_rows(
+    event: Ints, arena: Ints, table: Ints, needs: Ints, places: Ints, seqs: Ints
+) -> None:
     """Find the rows of an event's entities; one not seen for too long is a stranger's."""
     for role in range(ev.KEY_COUNT):
         key = event[FIRST_KEY + role]
-        places[role] = memory.find(table, key) if key != 0 else 0
+        kept = needs[want.ROWS_AT + ROW_OF_ROLE[role]]
+        places[role] = memory.find(table, key) if key != 0 and kept else 0
     for role in range(ev.KEY_COUNT):
         places[role] = memory.known(arena, places[role], event[ev.AT_US])
         seqs[role] = arena[places[role] + agg.SEQ] if places[role] != 0 else 0
+
+
+@kernel
+def _read_roles(
+    event: Ints,
+    arena: Ints,
+    needs: Ints,
+    cells: Ints,
+    marks: Marks,
+    places: Ints,
+    scratch: Ints,
+    delta: Ints,
+) -> None:
+    amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
+    hour = event[HOUR] % at.HOURS
+    weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
+    for role in range(ev.KEY_COUNT):
+        if needs[want.ROWS_AT + ROW_OF_ROLE[role]] == 0:
+            continue
+        first = at.ROLES_AT + role * at.ROLE_WIDTH
+        cells[first : first + at.ROLE_WIDTH] = 0
+        marks[first : first + at.ROLE_WIDTH] = 0
+        if event[FIRST_KEY + role] != 0:
+            observe.read_role(
+                arena, places[role], event[ev.AT_US], amount_minor, hour, weekday,
+                needs[role], cells, marks, first, scratch, delta,
+            )  # fmt: skip
+
+
+@kernel
+def _read_sets(
+    event: Ints, arena: Ints, needs: Ints, cells: Ints, marks: Marks, places: Ints
+) -> None:
+    for row in range(SETS.shape[0]):
+        owner, member, cap, pointer = SETS[row]
+        wanted = needs[want.SETS_AT + row]
+        if wanted == 0:
+            continue
+        out = at.SETS_CELLS_AT + row * SET_WIDTH
+        cells[out : out + SET_WIDTH] = 0
+        marks[out : out + SET_WIDTH] = 0
+        if event[FIRST_KEY + owner] != 0:
+            base = places[owner]
+            seen_us = max(event[ev.AT_US], arena[base + agg.CLOCK]) if base != 0 else 0
+            block = arena[base + pointer] if base != 0 else 0
+            key = _member(event, member)
+            sets.read_set(arena, block, cap, key, seen_us, wanted, cells, marks, out)
 
 
 @kernel
@@ -130,51 +133,29 @@ def _observe(
     delta: Ints,
 ) -> None:
     """Fill all cells from the state as it stands; nothing is changed."""
-    cells[:] = 0
-    marks[:] = 0
     _read_event(event, cells, marks)
-    amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
-    hour = event[HOUR] % at.HOURS
-    weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
-    for role in range(ev.KEY_COUNT):
-        if event[FIRST_KEY + role] != 0:
-            observe.read_role(
-                arena, places[role], event[ev.AT_US], amount_minor, hour, weekday,
-                needs[role], cells, marks, at.ROLES_AT + role * at.ROLE_WIDTH, scratch, delta,
-            )  # fmt: skip
-    for row in range(SETS.shape[0]):
-        owner, member, cap, pointer = SETS[row]
-        wanted = needs[ev.KEY_COUNT + row]
-        if wanted and event[FIRST_KEY + owner] != 0:
-            base = places[owner]
-            seen_us = max(event[ev.AT_US], arena[base + agg.CLOCK]) if base != 0 else 0
-            out = at.SETS_CELLS_AT + row * len(at.SET_CELLS)
-            block = arena[base + pointer] if base != 0 else 0
-            key = _member(event, member)
-            sets.read_set(arena, block, cap, key, seen_us, wanted, cells, marks, out)
-    _read_travel(arena, places[at.USER], event, cells, marks)
-    habits.read(arena, places[at.USER], event, cells, marks)
-    graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
-
-
-@kernel
-def _near_limit(amount_minor: int) -> int:
-    """1 if the amount is at most 5 % under a limit above which somebody would have to ask."""
-    for row in range(LIMITS.size):
-        if LIMITS[row] - LIMITS[row] // 20 <= amount_minor < LIMITS[row]:
-            return 1
-    return 0
+    if needs[want.TRAVEL] or needs[want.HABITS] or needs[want.GRAPH]:
+        cells[at.TRAVEL_AT :] = 0
+        marks[at.TRAVEL_AT :] = 0
+    _read_roles(event, arena, needs, cells, marks, places, scratch, delta)
+    _read_sets(event, arena, needs, cells, marks, places)
+    if needs[want.TRAVEL]:
+        travel.read(arena, places[at.USER], event, cells, marks)
+    if needs[want.HABITS]:
+        habits.read(arena, places[at.USER], event, cells, marks)
+    if needs[want.GRAPH]:
+        graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
 
 
 @kernel
 def _place_rows(
-    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, epoch: int
+    event: Ints, arena: Ints, table: Ints, meta: Ints, needs: Ints, places: Ints, epoch: int
 ) -> None:
     """Find or make the rows an event writes, move their clocks, stamp its number on them."""
     for role in range(at.ROW_KINDS):
         key = event[FIRST_KEY + role]
         places[role] = 0
-        if key != 0:
+        if key != 0 and needs[want.ROWS_AT + role]:
             base = memory.find(table, key)
             if base == 0:
                 base = memory.insert(arena, table, meta, key, role)
@@ -191,6 +172,7 @@ def _apply_attempt(
     arena: Ints,
     table: Ints,
     meta: Ints,
+    needs: Ints,
     places: Ints,
     delta: Ints,
     now_us: int,
@@ -201,38 +183,51 @@ def _apply_attempt(
     hour = event[HOUR] % at.HOURS
     weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
     cross = 1 if event[MISMATCHES] & CROSS_BORDER else 0
-    what = win.word_of(amount_minor, hour, weekday, cross, _near_limit(amount_minor))
+    what = win.word_of(amount_minor, hour, weekday, cross, win.near_limit(amount_minor))
     win.fill(delta, amount_minor, coupon_minor, what)
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0:
-            agg.note(arena, meta, base, amount_minor, coupon_minor, what, delta)
+            agg.note(
+                arena,
+                meta,
+                base,
+                amount_minor,
+                coupon_minor,
+                what,
+                delta,
+                needs[want.PARTS_AT + role],
+            )
             agg.count_attempt(arena, base, amount_minor)
     for row in range(SETS.shape[0]):
         owner, member, cap, pointer = SETS[row]
         key = _member(event, member)
         base = places[owner]
-        if base != 0 and key != 0:
+        if base != 0 and key != 0 and needs[want.MEMBERS_AT + row]:
             sets.add_member(arena, meta, base + pointer, cap, key, arena[base + agg.CLOCK])
     user = places[at.USER]
-    if user != 0:
+    if user != 0 and needs[want.HABITS]:
         habits.learn(arena, meta, user, event)
-        both = LAT_BIT | LON_BIT
-        usable = event[LABELS] & TUNNELS == 0 and event[ACCURACY] <= ACCURATE_M
-        if event[ev.PRESENCE] & both == both and usable:
-            arena[user + ROW_LAT] = event[LAT]
-            arena[user + ROW_LON] = event[LON]
-            arena[user + ROW_PLACE_AT] = max(event[ev.AT_US], 1)
-    graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
+    if user != 0 and needs[want.TRAVEL]:
+        travel.move(arena, user, event)
+    if needs[want.GRAPH]:
+        graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
 
 
 @kernel
 def _apply_feedback(
-    event: Ints, arena: Ints, table: Ints, meta: Ints, places: Ints, delta: Ints, now_us: int
+    event: Ints,
+    arena: Ints,
+    table: Ints,
+    meta: Ints,
+    needs: Ints,
+    places: Ints,
+    delta: Ints,
+    now_us: int,
 ) -> None:
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
-    if feedback == ev.FRAUD:
+    if feedback == ev.FRAUD and needs[want.GRAPH]:
         graph.mark_fraud(arena, table, event, FIRST_KEY, places, now_us)
     countable = feedback not in {ev.PAID, ev.CLOSED}
     win.fill(delta, amount_minor, 0, feedback)
@@ -241,7 +236,9 @@ def _apply_feedback(
         if base == 0:
             continue
         if countable:
-            agg.note(arena, meta, base, amount_minor, 0, feedback, delta)
+            agg.note(
+                arena, meta, base, amount_minor, 0, feedback, delta, needs[want.PARTS_AT + role]
+            )
         if event[ev.KIND] == ev.OUTCOME:
             agg.count_outcome(arena, base, amount_minor, feedback)
         else:
@@ -288,7 +285,7 @@ def step(
         table: Entities and where their rows begin, with room for one of each kind more.
         meta: The state's counters.
         plan: The features.
-        needs: Parts of each role's cells that they use.
+        needs: What they need read and kept (`risk.features.needs`).
         cells: Scratch.
         marks: Scratch.
         places: Scratch.
@@ -301,20 +298,20 @@ def step(
     now_us = max(event[ev.AT_US], meta[memory.GLOBAL_CLOCK])
     kind = event[ev.KIND]
     if kind == ev.ATTEMPT:
-        _find_rows(event, arena, table, places, seqs)
+        _find_rows(event, arena, table, needs, places, seqs)
         _observe(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
         fin.finish(plan, cells, marks, out, bits)
     meta[memory.GLOBAL_CLOCK] = now_us
     epoch = now_us // rings.EPOCH_US
     held = meta[memory.KEYS_HELD]
-    _place_rows(event, arena, table, meta, places, epoch)
+    _place_rows(event, arena, table, meta, needs, places, epoch)
     made = meta[memory.KEYS_HELD] - held
     if kind == ev.ATTEMPT:
-        _apply_attempt(event, arena, table, meta, places, delta, now_us, cells)
+        _apply_attempt(event, arena, table, meta, needs, places, delta, now_us, cells)
     elif kind == ev.TABLE:
         _apply_attributes(event, arena, meta, places[at.USER])
     else:
-        _apply_feedback(event, arena, table, meta, places, delta, now_us)
+        _apply_feedback(event, arena, table, meta, needs, places, delta, now_us)
     slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
     memory.sweep(arena, table, meta, now_us, epoch, slots)
 

@@ -59,7 +59,7 @@ HEADER: Final = (
 H: Final = {name: place for place, name in enumerate(HEADER)}
 HEADER_WIDTH: Final = len(HEADER)
 
-HOUR_COLUMNS: Final = ("count", "sum", "failed", "declined")
+HOUR_COLUMNS: Final = ("count", "sum", "failed", "declined", "fraud", "genuine")
 HOUR_TILES: Final = 25
 DAY_COLUMNS: Final = (
     "count",
@@ -331,57 +331,3 @@ GRAPH_AT: Final = HABITS_AT + len(HABIT_CELLS)
 AMOUNT_CAP: Final = 3_000_000_000  # For sums and squares: 30 million yuan; its square fits int64.
 MICRO_AMOUNT: Final = 500  # Five yuan and less is what card testers use.
 LIMIT_AMOUNTS: Final = (5_000_000, 1_000_000, 500_000)  # 50 000, 10 000 and 5 000 yuan.
-
-# Parts of a role's cells that cost a reading of their own; one that no feature uses is skipped.
-NEED_RING, NEED_GAPS, NEED_PROFILE, NEED_24H, NEED_7D, NEED_30D, NEED_MAX, NEED_90D = (
-    1 << place for place in range(8)
-)
-# What each kind of entity keeps of these: most need no year's habits of an address.
-_ALL: Final = (1 << 8) - 1
-KEPT: Final = (
-    _ALL,  # user
-    NEED_RING | NEED_GAPS | NEED_24H | NEED_7D | NEED_30D,  # device
-    NEED_RING | NEED_24H | NEED_7D | NEED_30D,  # ip
-    _ALL,  # card
-    _ALL,  # merchant
-    _ALL,  # payee
-    NEED_24H | NEED_7D | NEED_30D,  # place
-    NEED_PROFILE | NEED_24H | NEED_7D | NEED_30D,  # mcc
-    NEED_24H | NEED_7D | NEED_30D,  # network
-    NEED_24H | NEED_7D | NEED_30D,  # config
-)
-_PROFILE_CELLS: Final = SCALAR_CELLS[
-    SCALAR_CELLS.index("rank_below") : SCALAR_CELLS.index("weekday_of") + 1
-]
-_GAP_CELLS: Final = SCALAR_CELLS[
-    SCALAR_CELLS.index("gap_least_us") : SCALAR_CELLS.index("gap_square_low") + 1
-]
-_PARTS: Final = (
-    (NEED_RING, RING_CELLS),
-    (NEED_GAPS, _GAP_CELLS),
-    (NEED_PROFILE, _PROFILE_CELLS),
-    (NEED_24H, tuple(f"{name}_24h" for name in HOUR_COLUMNS)),
-    (NEED_7D, tuple(f"{name}_7d" for name in DAY_COLUMNS)),
-    (NEED_30D, tuple(f"{name}_30d" for name in DAY_COLUMNS)),
-    (NEED_MAX, ("max_30d",)),
-    (NEED_90D, tuple(f"{name}_90d" for name in WEEK_COLUMNS)),
-)
-
-
-def is_kept(cell: str) -> bool:
-    """Whether the kind of entity a cell is about keeps what the cell is read from."""
-    role, _, name = cell.partition(".")
-    needed = sum(bit for bit, names in _PARTS if name in names)
-    return role not in ROLES or needed & ~KEPT[ROW_OF_ROLE[ROLES.index(role)]] == 0
-
-
-def needs_of(cells: set[str]) -> list[int]:
-    """Return what the named cells need: a mask of parts by role, then of cells by set."""
-    found = []
-    for role in ROLES:
-        used = {cell.partition(".")[2] for cell in cells if cell.startswith(f"{role}.")}
-        found.append(sum(bit for bit, names in _PARTS if used.intersection(names)))
-    for name in SET_NAMES:
-        masks = (1 << place for place, cell in enumerate(SET_CELLS) if f"{name}.{cell}" in cells)
-        found.append(sum(masks))
-    return found

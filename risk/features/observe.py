@@ -14,6 +14,7 @@ import numpy.typing as npt
 from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import layout as at
+from risk.features import needs as want
 from risk.features import recent
 from risk.features import windows as win
 
@@ -97,7 +98,7 @@ def read_role(
         amount_minor: Its amount, capped.
         hour: Its local hour.
         weekday: Its local weekday.
-        needs: Parts to read (`layout.NEED_…`).
+        needs: Parts to read (`needs.NEED_…`).
         cells: Out: values, all 0 before.
         marks: Out: 1 where known, all 0 before.
         first: Place of the role's first cell.
@@ -128,10 +129,10 @@ def read_role(
     marks[first + GAP] = 1
     marks[first + LAST_AMOUNT] = 1
     marks[first + MIN_AMOUNT] = 1
-    if needs & (at.NEED_RING | at.NEED_GAPS):
-        gaps = at.GAPS if needs & at.NEED_GAPS else 0
+    if needs & (want.NEED_RING | want.NEED_GAPS):
+        gaps = at.GAPS if needs & want.NEED_GAPS else 0
         recent.read_ring(arena, base, block, now_us, amount_minor, cells, marks, first, gaps)
-    if needs & at.NEED_PROFILE:
+    if needs & want.NEED_PROFILE:
         own = win.bucket_of(amount_minor)
         if block != 0:
             start = block + at.HISTOGRAM_AT
@@ -199,7 +200,7 @@ def _read_totals(
 def _read_windows(
     arena: Ints, block: int, now_us: int, needs: int, cells: Ints, marks: Marks, first: int
 ) -> None:
-    if needs & at.NEED_24H:
+    if needs & want.NEED_24H:
         newest = arena[block + at.HOUR_TILE]
         _read_totals(
             arena, block + at.TOTALS_24H, block + at.HOUR_AT, at.HOUR_TILES, at.HOUR_TILES,
@@ -208,23 +209,23 @@ def _read_windows(
         )  # fmt: skip
     newest = arena[block + at.DAY_TILE]
     passed = now_us // at.DAY_US - newest
-    if needs & at.NEED_7D:
+    if needs & want.NEED_7D:
         _read_totals(
             arena, block + at.TOTALS_7D, block + at.DAY_AT, at.DAY_TILES, at.SEVEN_TILES,
             passed, newest - at.SEVEN_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_7D,
         )  # fmt: skip
-    if needs & at.NEED_30D:
+    if needs & want.NEED_30D:
         _read_totals(
             arena, block + at.TOTALS_30D, block + at.DAY_AT, at.DAY_TILES, at.DAY_TILES,
             passed, newest - at.DAY_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_30D,
         )  # fmt: skip
-    if needs & at.NEED_MAX:
+    if needs & want.NEED_MAX:
         largest = -1
         for tile in range(newest - at.DAY_TILES + 1 + passed, newest + 1):
             largest = max(largest, arena[block + at.MAX_AT + tile % at.DAY_TILES] - 1)
         cells[first + MAX_30D] = largest
         marks[first + MAX_30D] = largest >= 0
-    if needs & at.NEED_90D:
+    if needs & want.NEED_90D:
         newest = arena[block + at.WEEK_TILE]
         _read_totals(
             arena, block + at.TOTALS_90D, block + at.WEEK_AT, at.WEEK_TILES, at.WEEK_TILES,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from risk.compiled import kernel
 from risk.features import layout as at
+from risk.features import needs as want
 from risk.features.event import DECLINED, FAILED, FRAUD, GENUINE, REFUNDED
 from risk.features.fields import NIGHT_ENDS_HOUR
 
@@ -25,6 +26,7 @@ DAY_WIDTH: Final = len(at.DAY_COLUMNS)
 WEEK_WIDTH: Final = len(at.WEEK_COLUMNS)
 MONTH_US: Final = 30 * at.DAY_US
 LOW_MASK: Final = (1 << 32) - 1
+LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
 ATTEMPTED: Final = 0  # What happened, as the low byte of its word: this, or the feedback's number.
 
 # The columns of one event: those of the tiles by hour, by day, by week.
@@ -44,8 +46,8 @@ FAILED_H, FAILED_D = _places("failed")
 DECLINED_H, DECLINED_D, DECLINED_W = _places("declined")
 REFUNDED_D, REFUNDED_W = _places("refunded")
 REFUNDED_SUM_D, REFUNDED_SUM_W = _places("refunded_sum")
-FRAUD_D, FRAUD_W = _places("fraud")
-GENUINE_D, GENUINE_W = _places("genuine")
+FRAUD_H, FRAUD_D, FRAUD_W = _places("fraud")
+GENUINE_H, GENUINE_D, GENUINE_W = _places("genuine")
 (FRAUD_SUM_D,) = _places("fraud_sum")
 (NIGHT_D,) = _places("night")
 (NIGHT_SUM_D,) = _places("night_sum")
@@ -63,6 +65,15 @@ def bucket_of(amount_minor: int) -> int:
         amount_minor >>= 1
         bucket += 1
     return bucket
+
+
+@kernel
+def near_limit(amount_minor: int) -> int:
+    """1 if the amount is at most 5 % under a limit above which somebody would have to ask."""
+    for row in range(LIMITS.size):
+        if LIMITS[row] - LIMITS[row] // 20 <= amount_minor < LIMITS[row]:
+            return 1
+    return 0
 
 
 @kernel
@@ -119,10 +130,12 @@ def fill(delta: Ints, amount_minor: int, coupon_minor: int, what: int) -> None:
         delta[REFUNDED_SUM_D] = amount_minor
         delta[REFUNDED_SUM_W] = amount_minor
     elif feedback == FRAUD:
+        delta[FRAUD_H] = 1
         delta[FRAUD_D] = 1
         delta[FRAUD_W] = 1
         delta[FRAUD_SUM_D] = amount_minor
     elif feedback == GENUINE:
+        delta[GENUINE_H] = 1
         delta[GENUINE_D] = 1
         delta[GENUINE_W] = 1
 
@@ -232,15 +245,15 @@ def _fade(arena: Ints, block: int, epoch: int) -> None:
 def _add_profile(
     arena: Ints, block: int, now_us: int, amount_minor: int, what: int, kept: int
 ) -> None:
-    if kept & at.NEED_MAX:
+    if kept & want.NEED_MAX:
         largest = block + at.MAX_AT + arena[block + at.DAY_TILE] % at.DAY_TILES
         arena[largest] = max(arena[largest], amount_minor + 1)
-    if kept & at.NEED_RING:
+    if kept & want.NEED_RING:
         slot = block + at.RING_AT + arena[block + at.RING_COUNT] % at.RING * 2
         arena[slot] = now_us
         arena[slot + 1] = amount_minor
         arena[block + at.RING_COUNT] += 1
-    if kept & at.NEED_PROFILE:
+    if kept & want.NEED_PROFILE:
         arena[block + at.HISTOGRAM_AT + (what >> at.WHAT_BUCKET)] += 1
         arena[block + at.HOURS_AT + (what >> at.WHAT_HOUR & 255)] += 1
         arena[block + at.WEEKDAYS_AT + (what >> at.WHAT_WEEKDAY & 15)] += 1
@@ -252,14 +265,16 @@ def write(
 ) -> None:
     """Write an event into a block of windows, at the row's time; `kept` says into what."""
     advance(arena, block, now_us)
-    tile = block + at.HOUR_AT + arena[block + at.HOUR_TILE] % at.HOUR_TILES * HOUR_WIDTH
-    add_run(arena, tile, delta, 0, HOUR_WIDTH)
-    add_run(arena, block + at.TOTALS_24H, delta, 0, HOUR_WIDTH)
-    tile = block + at.DAY_AT + arena[block + at.DAY_TILE] % at.DAY_TILES * DAY_WIDTH
-    add_run(arena, tile, delta, DAYS_FROM, DAY_WIDTH)
-    add_run(arena, block + at.TOTALS_7D, delta, DAYS_FROM, DAY_WIDTH)
-    add_run(arena, block + at.TOTALS_30D, delta, DAYS_FROM, DAY_WIDTH)
-    if kept & at.NEED_90D:
+    if kept & want.NEED_24H:
+        tile = block + at.HOUR_AT + arena[block + at.HOUR_TILE] % at.HOUR_TILES * HOUR_WIDTH
+        add_run(arena, tile, delta, 0, HOUR_WIDTH)
+        add_run(arena, block + at.TOTALS_24H, delta, 0, HOUR_WIDTH)
+    if kept & (want.NEED_7D | want.NEED_30D):
+        tile = block + at.DAY_AT + arena[block + at.DAY_TILE] % at.DAY_TILES * DAY_WIDTH
+        add_run(arena, tile, delta, DAYS_FROM, DAY_WIDTH)
+        add_run(arena, block + at.TOTALS_7D, delta, DAYS_FROM, DAY_WIDTH)
+        add_run(arena, block + at.TOTALS_30D, delta, DAYS_FROM, DAY_WIDTH)
+    if kept & want.NEED_90D:
         tile = block + at.WEEK_AT + arena[block + at.WEEK_TILE] % at.WEEK_TILES * WEEK_WIDTH
         add_run(arena, tile, delta, WEEKS_FROM, WEEK_WIDTH)
         add_run(arena, block + at.TOTALS_90D, delta, WEEKS_FROM, WEEK_WIDTH)

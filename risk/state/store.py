@@ -18,8 +18,9 @@ from risk.features import kernel
 from risk.features.catalogue import FEATURES, plan
 from risk.features.definition import Feature
 from risk.features.event import EVENT_WIDTH, KEY_COUNT
-from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT, needs_of
+from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT
 from risk.features.memory import HAND, KEYS_HELD, META_WIDTH, PROMOTED, SWEPT, USED, refill
+from risk.features.needs import needs_of
 from risk.features.recent import SCRATCH_WIDTH
 from risk.features.windows import DELTA_WIDTH
 
@@ -108,7 +109,7 @@ class MemoryStateStore:
         self._lock = threading.Lock()
         self._plan = plan(features)
         used = {cell for feature in features for cell in feature.formula.cells}
-        self._needs = np.array(needs_of(used), dtype=np.int64)
+        self._needs = needs_of(used)
         self._cells = np.zeros(CELL_COUNT, dtype=np.int64)
         self._marks = np.zeros(CELL_COUNT, dtype=np.uint8)
         self._places = np.zeros(KEY_COUNT, dtype=np.int64)

@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risk.features import aggregates, finish, sets
+from risk.features import aggregates, finish, needs, sets
 from risk.features import layout as at
 from risk.features.catalogue import PLACES
 from risk.features.event import AMOUNT, AT_US, EVENT_WIDTH, FIRST_KEY, SEQ
 from risk.features.replay import replay
 from risk.state.store import MemoryStateStore
-from tests.property.risk_streams import START_US, Act, acts, events_of, streams
+from tests.property.risk_streams import (
+    START_US,
+    Act,
+    acts,
+    events_of,
+    streams,
+)
 
 DAY_US = 86_400_000_000
 Ints = npt.NDArray[np.int64]
@@ -28,7 +34,8 @@ class EagerStore(MemoryStateStore):
         super().step(event)
         for base in self._table.reshape(-1, 2)[:, 1][self._table.reshape(-1, 2)[:, 1] != 0]:
             if self._arena[base + aggregates.JOURNAL] != 0:
-                aggregates.promote(self._arena, self._meta, int(base), self._delta)
+                kept = int(self._needs[needs.PARTS_AT + self._arena[base - 1]])
+                aggregates.promote(self._arena, self._meta, int(base), self._delta, kept)
 
 
 def values_of(store: MemoryStateStore, events: Ints) -> bytes:

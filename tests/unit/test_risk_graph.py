@@ -8,7 +8,7 @@ from risk import Engine, Feedback, RiskContext, Transaction, rings
 from risk.decision import Decision
 from risk.features import layout, memory
 from risk.features.catalogue import PLACES
-from risk.features.kernel import metres_between
+from risk.features.travel import metres_between
 from risk.transaction import Client, Device, Geo, Instrument, Payee, Payer
 from tests.fakes import still_ns
 
