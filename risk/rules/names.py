@@ -8,6 +8,7 @@ from risk.features.catalogue import PLACES
 from risk.features.event import FIELDS, FIRST_KEY, PRESENCE
 from risk.features.fields import CONTEXT_FIELDS
 from risk.features.identity import code_of, identify, network_of
+from risk.geo.language import primary
 
 NumberOf = Callable[[str, str], int]
 """(kind, text) -> the number that stands for it in the log; 0 if it can't be known."""
@@ -53,17 +54,29 @@ def words_of(kind: str) -> tuple[str, ...]:
 def number_of(kind: str, text: str) -> int:
     """Return the number of a word as the event holds it; 0 if it can't have one.
 
-    Codes go by letter, a network by any address in it, the rest is hashed.
+    Codes go by letter, a network by any address in it, its operator by number (``AS`` or not), a
+    language without its country; the rest is hashed.
 
     Examples:
         >>> number_of("currency", "cny") == number_of("currency", "CNY")
         True
         >>> number_of("network", "192.0.2.0/24") == number_of("network", "192.0.2.7") != 0
         True
+        >>> number_of("language", "zh-CN") == number_of("language", "zh")
+        True
+        >>> number_of("asn", "AS64500") == number_of("asn", "64500"), number_of("asn", "big one")
+        (True, 0)
     """
     if kind in CODE_LETTERS:
         return code_of(text)
-    return network_of(text.partition("/")[0]) if kind == "network" else identify(kind, text)
+    if kind == "network":
+        return network_of(text.partition("/")[0])
+    if kind == "language":
+        return identify(kind, primary(text))
+    if kind == "asn":
+        digits = text.upper().removeprefix("AS")
+        return identify(kind, digits.lstrip("0")) if digits.isdecimal() else 0
+    return identify(kind, text)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -43,10 +43,11 @@ COUNT: Final = Measure("count", "count")
 RATIO: Final = Measure("ratio", "ratio")
 SCORE: Final = Measure("score", "score")
 MINOR: Final = Measure("minor", "money", 1, "yuan")
-MS: Final = Measure("ms", "time", 1, "seconds")
-SECOND: Final = Measure("s", "time", 1_000, "seconds")
-MINUTE: Final = Measure("min", "time", 60_000, "minutes")
-DAY: Final = Measure("days", "time", 86_400_000, "days")
+US: Final = Measure("µs", "time", 1, "seconds")
+MS: Final = Measure("ms", "time", 1_000, "seconds")
+SECOND: Final = Measure("s", "time", 1_000_000, "seconds")
+MINUTE: Final = Measure("min", "time", 60_000_000, "minutes")
+DAY: Final = Measure("days", "time", 86_400_000_000, "days")
 METRE: Final = Measure("m", "length", 1, "km")
 KM: Final = Measure("km", "length", 1_000, "km")
 KMH: Final = Measure("km/h", "speed")
@@ -59,13 +60,13 @@ BITS: Final = Measure("bits", "bits")
 # Constructor -> (dimension, how many of its smallest unit).
 CONSTRUCTORS: Final = {
     "yuan": ("money", 100),
-    "seconds": ("time", 1_000),
-    "minutes": ("time", 60_000),
-    "hours": ("time", 3_600_000),
-    "days": ("time", 86_400_000),
+    "seconds": ("time", 1_000_000),
+    "minutes": ("time", 60_000_000),
+    "hours": ("time", 3_600_000_000),
+    "days": ("time", 86_400_000_000),
     "km": ("length", 1_000),
 }
-_SMALLEST: Final = {"money": MINOR, "time": MS, "length": METRE}
+_SMALLEST: Final = {"money": MINOR, "time": US, "length": METRE}
 _OF_FEATURE: Final = {
     Unit.COUNT: COUNT,
     Unit.MINOR: MINOR,
@@ -78,7 +79,15 @@ _OF_FEATURE: Final = {
     Unit.FLAG: COUNT,  # 0 or 1, and two flags add up to a count.
     Unit.SCORE: SCORE,
 }
-_BY_SUFFIX: Final = (("_ms", MS), ("_s", SECOND), ("_min", MINUTE), ("_days", DAY), ("_m", METRE))
+_BY_SUFFIX: Final = (
+    ("_us", US),
+    ("_ms", MS),
+    ("_s", SECOND),
+    ("_min", MINUTE),
+    ("_days", DAY),
+    ("_m", METRE),
+    ("_km", KM),
+)
 _BY_NAME: Final = {
     "lat": MICRODEGREE,
     "lon": MICRODEGREE,
@@ -91,6 +100,8 @@ _BY_NAME: Final = {
     "attestation": CODE,
     "three_ds": CODE,
     "funding": CODE,
+    "avs": CODE,
+    "holiday": CODE,
     "risk_labels": BITS,
     "mismatches": BITS,
     "language_gaps": BITS,
@@ -101,6 +112,9 @@ _BY_NAME: Final = {
     "gps_ip_km": KM,
     "frame_jitter_us": MICROSECOND,
     "pasted": BITS,
+    "language_gaps": BITS,
+    "ip_flags": BITS,
+    "agent_mask": BITS,
 }
 
 
