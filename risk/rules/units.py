@@ -107,14 +107,9 @@ _BY_NAME: Final = {
     "language_gaps": BITS,
     "ip_flags": BITS,
     "agent_mask": BITS,
-    "avs": CODE,
-    "holiday": CODE,
     "gps_ip_km": KM,
     "frame_jitter_us": MICROSECOND,
     "pasted": BITS,
-    "language_gaps": BITS,
-    "ip_flags": BITS,
-    "agent_mask": BITS,
 }
 
 
