@@ -51,7 +51,6 @@ DAY: Final = Measure("days", "time", 86_400_000_000, "days")
 METRE: Final = Measure("m", "length", 1, "km")
 KM: Final = Measure("km", "length", 1_000, "km")
 KMH: Final = Measure("km/h", "speed")
-MICROSECOND: Final = Measure("µs", "microseconds")  # Time is counted in whole milliseconds.
 MICRODEGREE: Final = Measure("millionths of a degree", "angle")
 PPM: Final = Measure("millionths", "millionths")
 CODE: Final = Measure("code", "code")
@@ -108,7 +107,6 @@ _BY_NAME: Final = {
     "ip_flags": BITS,
     "agent_mask": BITS,
     "gps_ip_km": KM,
-    "frame_jitter_us": MICROSECOND,
     "pasted": BITS,
 }
 
