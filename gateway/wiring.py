@@ -323,11 +323,14 @@ def _context(
 def _worker_tasks(
     settings: Settings, context: Context, client: httpx.AsyncClient, keys: KeyRing
 ) -> dict[str, Callable[[], Awaitable[int]]]:
-    def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
+    async def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
         merchant = keys.find(merchant_id)
         if merchant is None or not merchant.keys:
             raise ValueError(f"merchant {merchant_id} has no live key to sign with")
-        return sign(merchant.keys[0], params)
+        key = merchant.keys[0]
+        if key.algorithm.is_shared:
+            return sign(key, params)
+        return await asyncio.to_thread(sign, key, params)
 
     notifier = Notifier(context, client, sign_for, timeout_s=settings.notify_timeout_s)
     return {"notify": notifier.run_once, "resolve": Resolver(context).run_once}

@@ -23,7 +23,7 @@ from gateway.domain.errors import (
     OrderNotFound,
     RiskDeclined,
 )
-from gateway.domain.merchant import Algorithm, MerchantKey, MerchantStatus
+from gateway.domain.merchant import MerchantKey, MerchantStatus
 from gateway.domain.money import to_major
 from gateway.domain.numbers import utc_text
 from gateway.domain.order import Status
@@ -147,7 +147,7 @@ class MerchantApi:
             body = await read_body(scope, receive, self.body_bytes_max)
             params = parse(header(scope, b"content-type"), body)
             now_us = self.context.clock_us()
-            sender = admit(params, self.keys, now_us=now_us, window_s=self.timestamp_window_s)
+            sender = await admit(params, self.keys, now_us=now_us, window_s=self.timestamp_window_s)
             _check_active(sender)
             status, answer = 200, await verb(params)
         except GatewayError as error:
@@ -254,8 +254,8 @@ def order_answer(order: Order) -> Answer:
 
 
 async def signed(key: MerchantKey, answer: Mapping[str, str | int]) -> str:
-    """Sign an answer with the merchant's algorithm; RSA costs 0.3 ms, so it leaves the loop."""
+    """Sign an answer with the merchant's algorithm; a private key's signature leaves the loop."""
     text = {name: str(value) for name, value in answer.items()}
-    if key.algorithm is Algorithm.HMAC_SHA256:
+    if key.algorithm.is_shared:
         return sign(key, text)
     return await asyncio.to_thread(sign, key, text)
