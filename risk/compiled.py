@@ -41,6 +41,7 @@ _SOURCES: Final = (
     "graph.py",
     "rings.py",
     "flows.py",
+    "splits.py",
     "shapley.py",
 )
 
