@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.store.unit_of_work import open_sqlite
 
-HEAD = "0005"
+HEAD = "0006"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import wall_clock_us
 from gateway.explain import explain
 from gateway.invariants import Finding, check_all
 from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
-from gateway.wiring import wall_clock_us
 from tests.stand import standing, until
 
 Acknowledged = dict[tuple[str, str], str]
