@@ -20,6 +20,7 @@ from gateway.replay.door import Answer, Door, EventClock
 from gateway.replay.mapping import Mapping, guess, load
 from gateway.replay.report import Report, detect, read_scores
 from gateway.store import outbox
+from gateway.store.database import embedded
 from gateway.store.merchants import NewMerchant
 from gateway.wiring import Gateway
 from risk import Feedback
@@ -83,7 +84,7 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
     console = Console(stderr=True)
     with console.status(f"checking {options.path.name}"):
         extent = rows.check(options.path, mapping, options.rows_max)
-    if (options.var / "yumen.db").exists():
+    if embedded(options.var).exists():
         raise Refused(f"{options.var} holds a gateway's state; choose a new folder with --var")
     options.var.mkdir(parents=True, exist_ok=True)
     merchants = {name: enrol(options.var, name, extent.first_at_us) for name in extent.merchants}
