@@ -12,7 +12,7 @@ test: $(VENV)/ready ; $(BIN)/pytest -q $(ARGS)
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy . && $(BIN)/lint-imports
 lock: $(VENV)/ready
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --extra conformance --generate-hashes --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-header pyproject.toml -o requirements.lock
 clean: ; rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/ready: requirements.lock bootstrap.lock pyproject.toml
