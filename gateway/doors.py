@@ -19,8 +19,8 @@ from gateway.recon.bills import BillRefused
 from gateway.recon.record import window_of
 from gateway.recon.run import Comparison
 from gateway.settings import Settings
+from gateway.store.database import Database
 from gateway.store.merchants import KeyRing
-from gateway.store.unit_of_work import reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
 from gateway.worker.accounts import AccountKeeper
@@ -32,6 +32,7 @@ class House:
     """What stands behind the doors."""
 
     settings: Settings
+    database: Database
     context: Context
     keys: KeyRing
     metrics: Metrics
@@ -58,7 +59,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         timestamp_window_s=settings.timestamp_window_s,
     )
     admin = AdminDeps(
-        context=context, token=house.admin_token, reconcile=_reconciler(settings, context)
+        context=context, token=house.admin_token, reconcile=_reconciler(house.database, context)
     )
 
     return build_app(
@@ -97,10 +98,10 @@ def _rule_desk(house: House) -> RulesDeps:
 
 
 def _reconciler(
-    settings: Settings, context: Context
+    database: Database, context: Context
 ) -> Callable[[str, str], Awaitable[Mapping[str, object]]]:
     def compare(channel: str, kind: str, day: str, bill: bytes) -> Comparison:
-        engine = reader(settings.database_path)  # A connection of the comparing thread's own.
+        engine = database.reader()  # A connection of the comparing thread's own.
         try:
             with engine.connect() as conn:
                 return recon.compare(conn, channel, day, bill, kind=kind)
