@@ -14,7 +14,7 @@ from typing import IO
 import httpx
 
 from gateway.channels.base import Channel, ChannelProtocolError
-from gateway.channels.sandbox import SandboxChannel
+from gateway.channels.registry import ADAPTERS
 from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFound
 from gateway.domain.order import PayType
 from gateway.http.admin_api import AdminDeps, admin_router
@@ -30,6 +30,7 @@ from gateway.recon.record import window_of
 from gateway.recon.run import Comparison
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
+from gateway.sandbox.protocols.registry import accounts
 from gateway.settings import Settings
 from gateway.signing import sign
 from gateway.store.alerts import AlertBook
@@ -294,13 +295,10 @@ def _context(
     log = EventLog()
     engine = reader(settings.database_path)
     raw_reader = open_sqlite(settings.database_path, read_only=True)
-    sandbox = SandboxChannel(
-        settings.sandbox_url or settings.gateway_url + SANDBOX_PATH,
-        kept_secret(settings.var / "sandbox.secret"),
-        client,
-        clock_us=clock_us,
-    )
-    channels: dict[str, Channel] = {sandbox.name: sandbox}
+    told = accounts(settings.var, settings.sandbox_url or settings.gateway_url + SANDBOX_PATH)
+    channels: dict[str, Channel] = {
+        kind: ADAPTERS[kind].open(kind, told[kind], client, clock_us) for kind in ADAPTERS
+    }
     return Context(
         writer=Writer(settings.database_path, prologue=log.write, committed=log.committed),
         reader=engine,
@@ -308,7 +306,7 @@ def _context(
         risk=risk,
         log=log,
         channels=channels,
-        route=dict.fromkeys((pay_type.value for pay_type in PayType), sandbox.name),
+        route=dict.fromkeys((pay_type.value for pay_type in PayType), "sandbox"),
         clock_us=clock_us,
         config=PaymentConfig(
             channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
@@ -323,20 +321,21 @@ def _context(
 def _worker_tasks(
     settings: Settings, context: Context, client: httpx.AsyncClient, keys: KeyRing
 ) -> dict[str, Callable[[], Awaitable[int]]]:
-    def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
+    async def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
         merchant = keys.find(merchant_id)
         if merchant is None or not merchant.keys:
             raise ValueError(f"merchant {merchant_id} has no live key to sign with")
-        return sign(merchant.keys[0], params)
+        key = merchant.keys[0]
+        if key.algorithm.is_shared:
+            return sign(key, params)
+        return await asyncio.to_thread(sign, key, params)
 
     notifier = Notifier(context, client, sign_for, timeout_s=settings.notify_timeout_s)
     return {"notify": notifier.run_once, "resolve": Resolver(context).run_once}
 
 
 def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
-    return build_sandbox(
-        settings.var, kept_secret(settings.var / "sandbox.secret"), clock_us=clock_us
-    )
+    return build_sandbox(settings.var, clock_us)
 
 
 def _reconciler(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.domain.errors import ALL_ERRORS
+from gateway.domain.merchant import Algorithm
 from gateway.domain.numbers import OUT_TRADE_NO_LENGTH_MAX
 from gateway.domain.order import PayType
 from gateway.domain.urls import URL_LENGTH_MAX
@@ -65,7 +66,7 @@ _SEAL = (
         "sign_type",
         "签名算法, 须与密钥一致",
         "Algorithm; must be that of the key",
-        {"type": "string", "enum": ["HMAC-SHA256", "RSA2"]},
+        {"type": "string", "enum": [algorithm.value for algorithm in Algorithm]},
         required=False,
     ),
 )

@@ -109,7 +109,7 @@ def _new_order(
 ) -> Order:
     status, reason, closed_at_us = Status.CREATED, "", 0
     expires_at_us = now_us + context.config.order_timeout_s * 1_000_000
-    pay_url = prepay_id = ""
+    pay_url = prepay_id = channel_trade_no = ""
     if decision.outcome is RiskOutcome.DECLINE:
         status, reason, closed_at_us = Status.CLOSED, "DECLINED", now_us
     elif decision.outcome is RiskOutcome.REVIEW:
@@ -123,20 +123,22 @@ def _new_order(
                 command,
                 trade_no=trade_no,
                 channel=channel,
+                created_at_us=now_us,
                 expires_at_us=expires_at_us,
                 challenge=decision.outcome is RiskOutcome.CHALLENGE,
             )
         )
         if linked is not None:
             # Both arrows, CREATED and WAIT_PAY, in one commit: a link needs no channel's answer.
-            status, pay_url, prepay_id = Status.WAIT_PAY, linked.pay_url, linked.prepay_id
+            status, channel_trade_no = Status.WAIT_PAY, linked.channel_trade_no
+            pay_url, prepay_id = linked.pay_url, linked.prepay_id
     return Order(
         merchant_id=command.merchant_id,
         trade_no=trade_no,
         out_trade_no=command.out_trade_no,
         request_sha256=command.request_sha256,
         channel=channel,
-        channel_trade_no="",
+        channel_trade_no=channel_trade_no,
         pay_type=command.pay_type.value,
         amount_minor=command.amount_minor,
         currency=command.currency,

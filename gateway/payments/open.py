@@ -7,7 +7,7 @@ outcome is resolved by asking again with the same number, never by another chann
 
 from sqlalchemy import Connection
 
-from gateway.channels.base import Channel, ChannelReply, Outcome, PayRequest
+from gateway.channels.base import Channel, ChannelReply, Outcome, PayRequest, Trade
 from gateway.domain.errors import Busy
 from gateway.domain.order import Status
 from gateway.payments.close import close_order
@@ -24,12 +24,14 @@ def pay_request(
     *,
     trade_no: str,
     channel: str,
+    created_at_us: int,
     expires_at_us: int,
     challenge: bool,
 ) -> PayRequest:
     """Say to a channel what an order, or a command that is about to be one, asks for."""
     return PayRequest(
         trade_no=trade_no,
+        created_at_us=created_at_us,
         pay_type=str(terms.pay_type),
         amount_minor=terms.amount_minor,
         currency=terms.currency,
@@ -38,6 +40,17 @@ def pay_request(
         return_url=terms.return_url,
         expires_at_s=expires_at_us // 1_000_000,
         challenge=challenge,
+    )
+
+
+def trade_of(order: Order) -> Trade:
+    """Say to a channel which payment is meant."""
+    return Trade(
+        trade_no=order.trade_no,
+        channel_trade_no=order.channel_trade_no,
+        amount_minor=order.amount_minor,
+        currency=order.currency,
+        created_at_us=order.created_at_us,
     )
 
 
@@ -67,6 +80,7 @@ async def open_at_channel(context: Context, trade_no: str) -> Order:
         order,
         trade_no=trade_no,
         channel=order.channel,
+        created_at_us=order.created_at_us,
         expires_at_us=order.expires_at_us,
         challenge=order.risk_outcome == RiskOutcome.CHALLENGE,
     )

@@ -19,6 +19,8 @@ from gateway.replay import rows
 from gateway.replay.door import Answer, Door, EventClock
 from gateway.replay.mapping import Mapping, guess, load
 from gateway.replay.report import Report, detect, read_scores
+from gateway.sandbox.protocols.house import secret_of
+from gateway.sandbox.protocols.registry import keys_in
 from gateway.store import outbox
 from gateway.store.merchants import NewMerchant
 from gateway.wiring import Gateway
@@ -91,7 +93,7 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
     gateway = build(options.var, clock)
     if gateway.app is None:
         raise RuntimeError("a gateway without doors can't be replayed through")
-    door = Door(gateway.app, clock, (options.var / "sandbox.secret").read_bytes())
+    door = Door(gateway.app, clock, secret_of(keys_in(options.var)))
     with _progress(console) as progress:
         session = _Session(options, mapping, extent, merchants, gateway, clock, door, progress)
         return asyncio.run(session.run())

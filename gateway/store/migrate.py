@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.store.unit_of_work import open_sqlite
 
-HEAD = "0004"
+HEAD = "0005"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

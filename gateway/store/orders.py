@@ -7,6 +7,7 @@ the order's history a path in that table, whatever arrives twice, late or at onc
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final
@@ -74,6 +75,7 @@ class Refund:
     next_try_at_us: int
     created_at_us: int
     finished_at_us: int
+    channel_refund_no: str = ""
 
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -260,6 +262,15 @@ def settle_refund(conn: Connection, refund: Refund, status: RefundStatus, now_us
     return done.rowcount == 1
 
 
+def name_refund(conn: Connection, refund: Refund, channel_refund_no: str) -> None:
+    """Keep the channel's own number of a refund."""
+    conn.execute(
+        update(refunds)
+        .where(refunds.c.merchant_id == refund.merchant_id, refunds.c.refund_no == refund.refund_no)
+        .values(channel_refund_no=channel_refund_no)
+    )
+
+
 def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> None:
     """Note a try without a definite answer, and when to ask again."""
     conn.execute(
@@ -294,6 +305,17 @@ def due_orders(conn: Connection, now_us: int, limit: int) -> list[Order]:
             orders.c.expires_at_us <= now_us,
         )
         .order_by(orders.c.expires_at_us)
+        .limit(limit)
+    ).mappings()
+    return [Order(**row) for row in rows]
+
+
+def waiting_orders(conn: Connection, channels: Collection[str], limit: int) -> list[Order]:
+    """Return orders that wait for their payer at some of the channels, newest first."""
+    rows = conn.execute(
+        select(*_ORDER_COLUMNS)
+        .where(orders.c.status == Status.WAIT_PAY.value, orders.c.channel.in_(channels))
+        .order_by(orders.c.created_at_us.desc())
         .limit(limit)
     ).mappings()
     return [Order(**row) for row in rows]

@@ -254,6 +254,7 @@ refunds = Table(
     Column("next_try_at_us", BigInteger, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("finished_at_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("channel_refund_no", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("merchant_id", "refund_no"),
     UniqueConstraint("merchant_id", "out_refund_no"),
     ForeignKeyConstraint(["merchant_id", "trade_no"], ["orders.merchant_id", "orders.trade_no"]),
