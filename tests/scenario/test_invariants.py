@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
+from gateway.clock import wall_clock_us
 from gateway.explain import explain
 from gateway.invariants import Finding, check_all, replayed
 from gateway.queries.reader import open_reader
