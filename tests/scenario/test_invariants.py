@@ -16,7 +16,6 @@ from gateway.invariants import Finding, check_all, replayed
 from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
 from gateway.store.database import embedded
-from gateway.wiring import wall_clock_us
 from risk.features.event import encode, stack
 from risk.features.replay import replay
 from tests.stand import standing, until
