@@ -87,6 +87,7 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
             currency=command.currency,
             pay_type=command.pay_type.value,
             context=people.context,
+            order_no=command.out_trade_no,
         ),
         now_us,
     )
