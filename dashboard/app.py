@@ -1,4 +1,4 @@
-"""The console's entry: arguments, language, who acts, and the way to the three areas.
+"""The console's entry: arguments, language, who acts, and the way to the areas.
 
 Served by `dashboard.launch`, which passes the folder of state and the gateway's address.
 """
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard.areas import monitoring, reconciliation, review
+from dashboard.areas import features, monitoring, reconciliation, review
 from dashboard.parts import address
 from dashboard.parts.console import Console
 from dashboard.parts.text import LANGUAGES, Words, language_of
@@ -32,9 +32,10 @@ _STYLE = """<style>
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """Read the console's own arguments: ``--var`` and ``--api-url``."""
+    """Read the console's own arguments."""
     parser = argparse.ArgumentParser("yumen console")
     parser.add_argument("--var", type=Path, default=Path("var"))
+    parser.add_argument("--database-url", default="")
     parser.add_argument("--api-url", default="http://127.0.0.1:8000")
     return parser.parse_known_args(argv)[0]
 
@@ -65,6 +66,7 @@ def main() -> None:
     console = Console(
         var=given.var,
         api_url=given.api_url,
+        database_url=given.database_url,
         clock_us=lambda: time.time_ns() // 1_000,
         words=words,
         zone=zone(st.context.timezone),
@@ -86,6 +88,7 @@ def main() -> None:
             page(monitoring.render, "monitoring", ":material/monitoring:", first=True),
             page(reconciliation.render, "reconciliation", ":material/balance:", first=False),
             page(review.render, "review", ":material/fact_check:", first=False),
+            page(features.render, "features", ":material/dataset:", first=False),
         ],
         position="sidebar",
     )

@@ -28,6 +28,7 @@ _SOURCES: Final = (
     "features/event.py",
     "features/layout.py",
     "features/fields.py",
+    "features/vocabulary.py",
     "features/needs.py",
     "features/memory.py",
     "features/windows.py",
@@ -35,14 +36,18 @@ _SOURCES: Final = (
     "features/recent.py",
     "features/sets.py",
     "features/habits.py",
+    "features/favourites.py",
     "features/travel.py",
     "features/observe.py",
     "features/finish.py",
     "features/kernel.py",
+    "features/groups.py",
     "features/entities.py",
     "graph.py",
     "rings.py",
     "flows.py",
+    "peers.py",
+    "splits.py",
     "shapley.py",
 )
 
@@ -84,14 +89,23 @@ _CACHE: Final = _cache_folder()
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` with the flags of the house; the plain one stays at ``.py_func``.
 
-    Nothing compiled here makes an array, so none is counted: to count the references of each
-    array of each call took a third of the time (`_nrt`).
+    It makes no array, so none is counted: to count the references of every array in every call
+    took a third of the time. A function that must make some is an `allocating` one.
     """
+    return _compiled(function, counting=False)
+
+
+def allocating(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that makes arrays of its own; otherwise as `kernel`."""
+    return _compiled(function, counting=True)
+
+
+def _compiled(function: Callable[P, R], *, counting: bool) -> Callable[P, R]:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(_CACHE) if _CACHE else before
     try:
         compiled = numba.njit(
-            cache=_CACHE is not None, nogil=True, error_model="numpy", _nrt=False
+            cache=_CACHE is not None, nogil=True, error_model="numpy", _nrt=counting
         )(function)
     finally:
         numba.config.CACHE_DIR = before

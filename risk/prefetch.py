@@ -16,11 +16,11 @@ from numba.core.typing import Signature
 from numba.extending import intrinsic, overload
 
 
-def prefetch(array: npt.NDArray[np.generic], place: int) -> None:
+def prefetch(array: npt.NDArray[np.generic], place: int | np.integer) -> None:
     """Ask for the memory at ``array[place]``; changes nothing, compiled or not."""
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]  # Numba has no types.
 def _ask(
     _: object, array: types.Array, place: types.Integer
 ) -> tuple[Signature, Callable[..., ir.Constant]]:
@@ -44,7 +44,7 @@ def _ask(
     return types.void(array, place), generate
 
 
-@overload(prefetch, inline="always")
+@overload(prefetch, inline="always")  # type: ignore[untyped-decorator]  # Likewise.
 def _compiled(
     array: npt.NDArray[np.generic],  # noqa: ARG001 - as of `prefetch`
     place: int,  # noqa: ARG001

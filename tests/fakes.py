@@ -1,6 +1,6 @@
 """The only test doubles: real classes that behave, not mocks that agree."""
 
-from gateway.channels.base import Channel, ChannelReply, Outcome
+from gateway.channels.base import Channel, ChannelReply, Outcome, Trade
 from gateway.channels.sandbox import SandboxChannel
 
 
@@ -16,15 +16,15 @@ class PaidInTheLastSecond:
     def __getattr__(self, name: str) -> object:
         return getattr(self._real, name)
 
-    async def close(self, trade_no: str, *, timeout_s: float) -> ChannelReply:
+    async def close(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
         self.asked.append("close")
-        return ChannelReply(outcome=Outcome.PAID, trade_no=trade_no)
+        return ChannelReply(outcome=Outcome.PAID, trade_no=trade.trade_no)
 
-    async def query(self, trade_no: str, *, timeout_s: float) -> ChannelReply:
+    async def query(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
         self.asked.append("query")
         return ChannelReply(
             outcome=Outcome.PAID,
-            trade_no=trade_no,
+            trade_no=trade.trade_no,
             amount_minor=self._amount_minor,
             currency=self._currency,
         )
@@ -35,9 +35,9 @@ class SilentChannel(SandboxChannel):
 
     closings = 0
 
-    async def close(self, trade_no: str, *, timeout_s: float) -> ChannelReply:
+    async def close(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
         self.closings += 1
-        return ChannelReply(outcome=Outcome.UNKNOWN, trade_no=trade_no)
+        return ChannelReply(outcome=Outcome.UNKNOWN, trade_no=trade.trade_no)
 
 
 def still_ns() -> int:

@@ -13,12 +13,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from gateway.channels.base import ChannelProtocolError, ChannelReply, PayRequest
+from gateway.channels.base import (
+    ChannelProtocolError,
+    ChannelReply,
+    Notice,
+    PayRequest,
+    RefundRequest,
+    Trade,
+)
+from gateway.channels.registry import ADAPTERS
 from gateway.channels.sandbox import SandboxChannel
 from gateway.sandbox.app import Sandbox, build
 from gateway.sandbox.faults import NO_FAULTS, Faults
+from gateway.sandbox.protocols.registry import accounts
 
-SECRET = b"a secret both sides know"
 BASE = "http://sandbox.test/sandbox"
 NOTIFY = "http://gateway.test/api/channel/sandbox/notify"
 START_US = 1_763_800_000_000_000  # 2025-11-22T16:26:40+08:00
@@ -39,6 +47,14 @@ class Clock:
         self.now_us += int(seconds * 1_000_000)
 
 
+def house(var: Path, base: str, client: httpx.AsyncClient, clock: Clock) -> SandboxChannel:
+    """The house's adapter, told what the sandbox in `var` tells it."""
+    told = accounts(var, base)["sandbox"]
+    channel = ADAPTERS["sandbox"].open("sandbox", told, client, clock)
+    assert isinstance(channel, SandboxChannel)
+    return channel
+
+
 @dataclass
 class Gateway:
     """The far end of the callbacks: reads them with the adapter under test."""
@@ -51,13 +67,14 @@ class Gateway:
     async def notified(self, request: Request) -> Response:
         assert self.channel is not None
         try:
-            fact = self.channel.read_notification(request.headers, await request.body())
+            notice = Notice(headers=request.headers, body=await request.body())
+            fact = await self.channel.read_notification(notice, timeout_s=TIMEOUT_S)
         except ChannelProtocolError as error:
             self.refused.append(str(error))
             return Response(status_code=401)
         self.heard.append(fact)
-        status, body = self.channel.notification_answer(accepted=self.accepts)
-        return Response(body, status)
+        answer = self.channel.notification_answer(accepted=self.accepts)
+        return Response(answer.body, answer.http_status)
 
     @property
     def app(self) -> Starlette:
@@ -92,12 +109,13 @@ class World:
         return reply.pay_url
 
     async def query(self, trade_no: str = "T0000000001") -> ChannelReply:
-        return await self.channel.query(trade_no, timeout_s=TIMEOUT_S)
+        return await self.channel.query(trade(trade_no), timeout_s=TIMEOUT_S)
 
 
 def request(trade_no: str = "T0000000001", **changes: object) -> PayRequest:
     asked: dict[str, object] = {
         "trade_no": trade_no,
+        "created_at_us": START_US,
         "pay_type": "alipay",
         "amount_minor": 12_30,
         "currency": "CNY",
@@ -109,6 +127,32 @@ def request(trade_no: str = "T0000000001", **changes: object) -> PayRequest:
     return PayRequest(**cast("Any", asked | changes))
 
 
+def trade(trade_no: str = "T0000000001", **changes: object) -> Trade:
+    known: dict[str, object] = {
+        "trade_no": trade_no,
+        "channel_trade_no": "",
+        "amount_minor": 12_30,
+        "currency": "CNY",
+        "created_at_us": START_US,
+    }
+    return Trade(**cast("Any", known | changes))
+
+
+def refund_of(
+    amount_minor: int, refund_no: str = "R0000000001", **changes: object
+) -> RefundRequest:
+    wanted: dict[str, object] = {
+        "refund_no": refund_no,
+        "channel_refund_no": "",
+        "amount_minor": amount_minor,
+        "currency": "CNY",
+        "reason": "cold 凉了",
+        "notify_url": NOTIFY,
+        "created_at_us": START_US,
+    }
+    return RefundRequest(**cast("Any", wanted | changes))
+
+
 @asynccontextmanager
 async def world(
     var: Path, *, faults: Faults = NO_FAULTS, clock: Clock | None = None
@@ -116,10 +160,10 @@ async def world(
     clock = clock or Clock()
     gateway = Gateway()
     to_gateway = httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app))
-    sandbox = build(var, SECRET, clock, faults=faults, client=to_gateway)
+    sandbox = build(var, clock, faults=faults, client=to_gateway)
     host = Starlette(routes=[Mount("/sandbox", sandbox.app)])
     browser = httpx.AsyncClient(transport=httpx.ASGITransport(host))
-    gateway.channel = channel = SandboxChannel(BASE, SECRET, browser, clock_us=clock)
+    gateway.channel = channel = house(var, BASE, browser, clock)
     await sandbox.start()
     try:
         yield World(sandbox, channel, browser, gateway, clock)

@@ -17,7 +17,19 @@ from urllib.parse import quote
 
 import httpx
 
-from gateway.channels.base import ChannelProtocolError, ChannelReply, Outcome, PayRequest
+from gateway.channels.base import (
+    Adapter,
+    Channel,
+    ChannelProtocolError,
+    ChannelReply,
+    Notice,
+    NoticeAnswer,
+    Outcome,
+    PayRequest,
+    RefundRequest,
+    Setting,
+    Trade,
+)
 
 CLOCK_TOLERANCE_S: Final = 300
 _BODY_BYTES_MAX: Final = 65_536
@@ -81,7 +93,8 @@ def _quoted_address(url: str) -> str:
 class SandboxChannel:
     """The adapter to the sandbox; see `gateway.channels.base.Channel` for what it promises."""
 
-    name = "sandbox"
+    kind = "sandbox"
+    poll_s = 0
 
     def __init__(
         self,
@@ -90,6 +103,7 @@ class SandboxChannel:
         client: httpx.AsyncClient,
         *,
         clock_us: Callable[[], int],
+        name: str = "sandbox",
     ) -> None:
         """Bind the adapter to one sandbox.
 
@@ -98,7 +112,9 @@ class SandboxChannel:
             secret: What both sides sign with.
             client: Shared HTTP client; the adapter never closes it.
             clock_us: The time, microseconds since the epoch.
+            name: Of the account.
         """
+        self.name = name
         self._base_url = base_url.rstrip("/")
         self._secret = secret
         self._client = client
@@ -150,26 +166,29 @@ class SandboxChannel:
             return _without_detail(_refused_for_good(reply), request.trade_no)
         return self._about_payment(reply, request.trade_no)
 
-    async def query(self, trade_no: str, *, timeout_s: float) -> ChannelReply:
+    async def query(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
+        trade_no = trade.trade_no
         reply = await self._ask("query", {"trade_no": trade_no}, timeout_s=timeout_s)
         if isinstance(reply, Outcome):
             return _without_detail(_never_rejected(reply), trade_no)
         return self._about_payment(reply, trade_no)
 
-    async def close(self, trade_no: str, *, timeout_s: float) -> ChannelReply:
+    async def close(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
+        trade_no = trade.trade_no
         reply = await self._ask("close", {"trade_no": trade_no}, timeout_s=timeout_s)
         if isinstance(reply, Outcome):
             return _without_detail(_never_rejected(reply), trade_no)
         return self._about_payment(reply, trade_no)
 
     async def refund(
-        self, trade_no: str, refund_no: str, amount_minor: int, currency: str, *, timeout_s: float
+        self, trade: Trade, refund: RefundRequest, *, timeout_s: float
     ) -> ChannelReply:
+        trade_no, refund_no = trade.trade_no, refund.refund_no
         payload = {
             "trade_no": trade_no,
             "refund_no": refund_no,
-            "amount_minor": amount_minor,
-            "currency": currency,
+            "amount_minor": refund.amount_minor,
+            "currency": refund.currency,
         }
         reply = await self._ask("refund", payload, timeout_s=timeout_s)
         if isinstance(reply, Outcome):
@@ -177,20 +196,21 @@ class SandboxChannel:
         return self._about_refund(reply, trade_no, refund_no)
 
     async def query_refund(
-        self, trade_no: str, refund_no: str, *, timeout_s: float
+        self, trade: Trade, refund: RefundRequest, *, timeout_s: float
     ) -> ChannelReply:
+        trade_no, refund_no = trade.trade_no, refund.refund_no
         payload = {"trade_no": trade_no, "refund_no": refund_no}
         reply = await self._ask("query_refund", payload, timeout_s=timeout_s)
         if isinstance(reply, Outcome):
             return _without_detail(reply, trade_no, refund_no)
         return self._about_refund(reply, trade_no, refund_no)
 
-    def read_notification(self, headers: Mapping[str, str], body: bytes) -> ChannelReply:
+    async def read_notification(self, notice: Notice, *, timeout_s: float) -> ChannelReply:  # noqa: ARG002 - others ask
+        body, headers = notice.body, notice.headers
         if len(body) > _BODY_BYTES_MAX:
             raise ChannelProtocolError("sandbox: notification is too large")
-        lower = {name.lower(): value for name, value in headers.items()}
-        nonce = lower.get("x-sandbox-nonce", "")
-        self._check(lower, ("NOTIFY", self._fresh(lower), nonce), body)
+        nonce = headers.get("x-sandbox-nonce", "")
+        self._check(headers, ("NOTIFY", self._fresh(headers), nonce), body)
         fields = _Fields(body)
         if not fields.text("event_id") or not fields.text("trade_no"):
             raise ChannelProtocolError("sandbox: notification without event_id or trade_no")
@@ -205,8 +225,10 @@ class SandboxChannel:
             raw=body,
         )
 
-    def notification_answer(self, *, accepted: bool) -> tuple[int, bytes]:
-        return (200, b"success") if accepted else (503, b"again")
+    def notification_answer(self, *, accepted: bool) -> NoticeAnswer:
+        if accepted:
+            return NoticeAnswer(http_status=200, body=b"success")
+        return NoticeAnswer(http_status=503, body=b"again")
 
     async def bill(self, day: str, *, timeout_s: float) -> bytes:
         path = f"/api/bill?day={quote(day, safe='-')}"
@@ -339,3 +361,36 @@ def _never_rejected(outcome: Outcome) -> Outcome:
     if outcome is Outcome.REJECTED:
         raise ChannelProtocolError("sandbox: refused a question")
     return outcome
+
+
+def _open(
+    name: str,
+    settings: Mapping[str, str],
+    client: httpx.AsyncClient,
+    clock_us: Callable[[], int],
+) -> Channel:
+    return SandboxChannel(
+        settings["base_url"],
+        bytes.fromhex(settings["secret_hex"]),
+        client,
+        clock_us=clock_us,
+        name=name,
+    )
+
+
+ADAPTER: Final = Adapter(
+    kind="sandbox",
+    pay_types=frozenset(
+        {"alipay", "wechat", "unionpay", "stripe", "paypal", "ecny", "crypto", "bnpl"}
+    ),
+    settings=(
+        Setting(name="base_url", meaning_en="Where the sandbox lives.", meaning_zh="沙箱地址"),
+        Setting(
+            name="secret_hex",
+            meaning_en="What both sides sign with, hex.",
+            meaning_zh="双方签名密钥(十六进制)",
+            secret=True,
+        ),
+    ),
+    open=_open,
+)

@@ -22,10 +22,22 @@ MERCHANT_TRANSITIONS: dict[MerchantStatus, frozenset[MerchantStatus]] = {
 
 
 class Algorithm(StrEnum):
-    """Signature algorithms; each is bound to a key on the server, never chosen by a request."""
+    """Signature algorithms; each is bound to a key on the server, never chosen by a request.
+
+    MD5 is broken and serves only merchants for whom an operator switched it on by name.
+    """
 
     HMAC_SHA256 = "HMAC-SHA256"
+    SHA256 = "SHA256"
     RSA2 = "RSA2"
+    SM3 = "SM3"
+    SM2 = "SM2"
+    MD5 = "MD5"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether both sides know one secret; otherwise each signs with a pair of its own."""
+        return self not in (Algorithm.RSA2, Algorithm.SM2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,10 @@ class MerchantKey:
         key_id: Public name of the key.
         merchant_id: Its owner.
         algorithm: The only algorithm this key verifies.
-        secret: HMAC: the shared secret. RSA2: empty.
-        public_key_pem: RSA2: the merchant's public key. HMAC: empty.
-        platform_private_key_pem: RSA2: the gateway's own key, which signs answers. HMAC: empty.
+        secret: The shared secret; empty if each side has a pair.
+        public_key_pem: RSA2, SM2: the merchant's public key; otherwise empty.
+        platform_private_key_pem: RSA2, SM2: the gateway's own key, which signs answers; otherwise
+            empty.
         expires_at_us: After this the key verifies nothing (rotation's overlap); 0 = no end.
     """
 

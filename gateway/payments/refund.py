@@ -7,13 +7,14 @@ refund number, one is derived from the signed request: the same bytes again are 
 
 from sqlalchemy import Connection
 
-from gateway.channels.base import ChannelReply, Outcome
+from gateway.channels.base import ChannelReply, Outcome, RefundRequest
 from gateway.domain.errors import IllegalTransition, OrderConflict, OrderNotFound
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.domain.refund import RefundStatus, reserve
 from gateway.payments.commands import RefundCommand
 from gateway.payments.context import Context
+from gateway.payments.open import trade_of
 from gateway.payments.settle import fail_refund, finish_refund
 from gateway.store import orders
 from gateway.store.orders import Order, Refund, find_by_number
@@ -91,6 +92,18 @@ def _reserve(conn: Connection, trade_no: str, amount_minor: int) -> None:
         raise RuntimeError(f"order {trade_no} moved inside the writer's own transaction")
 
 
+def _request(context: Context, order: Order, intent: Refund) -> RefundRequest:
+    return RefundRequest(
+        refund_no=intent.refund_no,
+        channel_refund_no=intent.channel_refund_no,
+        amount_minor=intent.amount_minor,
+        currency=intent.currency,
+        reason=intent.reason,
+        notify_url=context.notify_url(order.channel),
+        created_at_us=intent.created_at_us,
+    )
+
+
 async def ask_channel(context: Context, intent: Refund) -> Refund:
     """Bring a refund under way to its end, or as far as the channel's answer allows.
 
@@ -103,20 +116,18 @@ async def ask_channel(context: Context, intent: Refund) -> Refund:
         raise LookupError(intent.trade_no)
     channel = context.channels[order.channel]
     timeout_s = context.config.channel_timeout_s
+    trade, request = trade_of(order), _request(context, order, intent)
     reply: ChannelReply | None = None
     if intent.attempts:
-        reply = await channel.query_refund(intent.trade_no, intent.refund_no, timeout_s=timeout_s)
+        reply = await channel.query_refund(trade, request, timeout_s=timeout_s)
     if reply is None or reply.outcome is Outcome.NOT_FOUND:
-        reply = await channel.refund(
-            intent.trade_no,
-            intent.refund_no,
-            intent.amount_minor,
-            intent.currency,
-            timeout_s=timeout_s,
-        )
+        reply = await channel.refund(trade, request, timeout_s=timeout_s)
     outcome, now_us = reply.outcome, context.clock_us()
+    named = reply.channel_refund_no
 
     def settle(conn: Connection) -> Refund:
+        if named and named != intent.channel_refund_no:
+            orders.name_refund(conn, intent, named)
         if outcome is Outcome.REFUNDED:
             finish_refund(conn, intent, now_us)
         elif outcome is Outcome.REJECTED:

@@ -121,16 +121,15 @@ class MappedLog:
                 if column in columns:
                     out[:, columns.index(column)] = name.values[:, place][name.places[row]]
         told = row[is_label]
+        at_us = np.clip(self.at_us[row], 0, ev.TIME_BOUND_US)
         own = {
-            ev.SEQ: lambda: np.arange(first + 1, first + 1 + len(source)),
-            ev.AT_US: lambda: np.where(
-                is_label, self._known_at_us[row], np.clip(self.at_us[row], 0, ev.TIME_BOUND_US)
-            ),
-            ev.AMOUNT: lambda: self._amount_minor[row],
-            ev.KIND: lambda: np.where(is_label, ev.LABEL, ev.ATTEMPT),
+            ev.SEQ: np.arange(first + 1, first + 1 + len(source)),
+            ev.KIND: np.where(is_label, ev.LABEL, ev.ATTEMPT),
+            ev.AT_US: np.where(is_label, self._known_at_us[row], at_us),
+            ev.AMOUNT: self._amount_minor[row],
         }
         for column in own.keys() & set(columns):
-            out[:, columns.index(column)] = own[column]()
+            out[:, columns.index(column)] = own[column]
         if ev.REF_SEQ in columns:
             out[is_label, columns.index(ev.REF_SEQ)] = self._seq[told]
         if ev.FEEDBACK in columns:

@@ -19,7 +19,10 @@ from gateway.replay import rows
 from gateway.replay.door import Answer, Door, EventClock
 from gateway.replay.mapping import Mapping, guess, load
 from gateway.replay.report import Report, detect, read_scores
+from gateway.sandbox.protocols.house import secret_of
+from gateway.sandbox.protocols.registry import keys_in
 from gateway.store import outbox
+from gateway.store.database import embedded
 from gateway.store.merchants import NewMerchant
 from gateway.wiring import Gateway
 from risk import Feedback
@@ -83,7 +86,7 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
     console = Console(stderr=True)
     with console.status(f"checking {options.path.name}"):
         extent = rows.check(options.path, mapping, options.rows_max)
-    if (options.var / "yumen.db").exists():
+    if embedded(options.var).exists():
         raise Refused(f"{options.var} holds a gateway's state; choose a new folder with --var")
     options.var.mkdir(parents=True, exist_ok=True)
     merchants = {name: enrol(options.var, name, extent.first_at_us) for name in extent.merchants}
@@ -91,7 +94,7 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
     gateway = build(options.var, clock)
     if gateway.app is None:
         raise RuntimeError("a gateway without doors can't be replayed through")
-    door = Door(gateway.app, clock, (options.var / "sandbox.secret").read_bytes())
+    door = Door(gateway.app, clock, secret_of(keys_in(options.var)))
     with _progress(console) as progress:
         session = _Session(options, mapping, extent, merchants, gateway, clock, door, progress)
         return asyncio.run(session.run())

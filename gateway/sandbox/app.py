@@ -1,39 +1,29 @@
-"""The sandbox as an ASGI app: the payer's page, the house protocol, the bill, and the courier.
+"""The sandbox as an ASGI app: every protocol's routes, the payer's page, and the courier.
 
 It stands alone (`yumen sandbox`) or is mounted by the gateway under ``/sandbox``. A mounted app's
 lifespan isn't run by its host, so the host calls `Sandbox.start` and `Sandbox.stop` itself.
 """
 
-import asyncio
-import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.sandbox import bill, page, payer, refunds, trades
+from gateway.sandbox import refunds, trades
 from gateway.sandbox.callbacks import Announcer, Courier, pending_count
 from gateway.sandbox.database import Database
-from gateway.sandbox.faults import NO_FAULTS, ApiFault, FaultDice, Faults
-from gateway.sandbox.protocols import sandbox as protocol
-from gateway.sandbox.protocols.sandbox import Asked, Wire
+from gateway.sandbox.faults import NO_FAULTS, FaultDice, Faults
+from gateway.sandbox.page import Shown, shown_refusal, shown_trade
+from gateway.sandbox.payer import act, read_form
+from gateway.sandbox.protocols.base import Desk, WireProtocol, read_body
+from gateway.sandbox.protocols.registry import PROTOCOLS, keys_in
 from gateway.sandbox.trades import Refusal, Trade
-
-_TIMEOUTS: Final = (ApiFault.TIMEOUT_BEFORE, ApiFault.TIMEOUT_AFTER)
-_PAGE_HEADERS: Final = {
-    "Content-Security-Policy": page.CONTENT_SECURITY_POLICY,
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-Work = Callable[[Asked, Request], Awaitable[dict[str, object]]]
 
 
 class Sandbox:
@@ -42,37 +32,34 @@ class Sandbox:
     def __init__(
         self,
         var: Path,
-        secret: bytes,
         clock_us: Callable[[], int],
         faults: Faults,
         client: httpx.AsyncClient | None,
     ) -> None:
         """See `build`."""
         self._clock_us = clock_us
-        self._wire = Wire(secret, clock_us)
-        self._database = Database(var / "sandbox.db")
-        self._dice = FaultDice(faults)
-        self._announce = Announcer(self._dice)
-        self._courier = Courier(
-            self._database,
-            clock_us,
-            {protocol.NAME: self._wire.sign_notification},
-            self._let_happen,
-            client,
+        self._database = Database(var / "sandbox.db", "".join(kind.schema for kind in PROTOCOLS))
+        dice = FaultDice(faults)
+        self.protocols: dict[str, WireProtocol] = {}
+        composes = {
+            kind.name: lambda conn, event: self.protocols[event.trade.protocol].compose(conn, event)
+            for kind in PROTOCOLS
+        }
+        self._announce = Announcer(dice, composes)
+        self._courier = Courier(self._database, clock_us, self.protocols, self._let_happen, client)
+        desk = Desk(
+            database=self._database,
+            clock_us=clock_us,
+            dice=dice,
+            announce=self._announce,
+            wake=self._courier.wake,
+            keys=keys_in(var),
         )
+        self.protocols |= {kind.name: kind(desk) for kind in PROTOCOLS}
         self.app = Starlette(
             routes=[
-                Route("/pay", self._pay, methods=["GET", "POST"]),
-                Route("/api/prepay", self._signed("/api/prepay", self._prepay), methods=["POST"]),
-                Route("/api/query", self._signed("/api/query", self._query), methods=["POST"]),
-                Route("/api/close", self._signed("/api/close", self._close), methods=["POST"]),
-                Route("/api/refund", self._signed("/api/refund", self._refund), methods=["POST"]),
-                Route(
-                    "/api/query_refund",
-                    self._signed("/api/query_refund", self._query_refund),
-                    methods=["POST"],
-                ),
-                Route("/api/bill", self._bill, methods=["GET"]),
+                *(route for each in self.protocols.values() for route in each.routes()),
+                Route("/payer/{protocol}/{number}", self._payer, methods=["GET", "POST"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
             ],
             lifespan=self._lifespan,
@@ -98,173 +85,41 @@ class Sandbox:
         await self.stop()
 
     def _let_happen(self, connection: sqlite3.Connection, now_us: int) -> int:
-        paid = trades.pay_what_is_due(connection, now_us, self._announce)
+        paid = trades.pay_what_is_due(
+            connection, now_us, self._announce, lambda name: self.protocols[name].pay
+        )
         return paid + refunds.finish_what_is_due(connection, now_us, self._announce)
 
-    # The payer's page.
-
-    async def _pay(self, request: Request) -> Response:
-        wants_json = "application/json" in request.headers.get("accept", "")
+    async def _payer(self, request: Request) -> Response:
+        """Show the payer's page of a trade, or act as the payer."""
+        shown = Shown.of(request)
         try:
-            opening = self._wire.read_link(request.scope["query_string"])
-            code = self._wire.one_time_code(opening.trade_no)
             if request.method == "GET":
-                now_us = self._clock_us()
-                trade = await self._database.run(
-                    lambda connection: trades.open_trade(connection, opening, now_us)
-                )
-                return self._shown(trade, code, wants_json)
-            return await self._acted(request, opening, code, wants_json)
+                return shown_trade(shown, await self._looked_up(request), "")
+            try:
+                return shown_trade(shown, await self._acted(request), "", acted=True)
+            except Refusal as refusal:
+                if shown.as_json:
+                    raise
+                return shown_trade(shown, await self._looked_up(request), "", refusal)
         except Refusal as refusal:
-            if wants_json:
-                return JSONResponse(
-                    protocol.refusal_answer(refusal), refusal.http_status, _PAGE_HEADERS
-                )
-            return HTMLResponse(page.render_refusal(refusal), refusal.http_status, _PAGE_HEADERS)
+            return shown_refusal(shown, refusal)
 
-    async def _acted(
-        self, request: Request, opening: trades.Opening, code: str, wants_json: bool
-    ) -> Response:
-        deed = payer.read_form(await _body(request))
+    async def _looked_up(self, request: Request) -> Trade:
         now_us = self._clock_us()
-        try:
-            trade = await self._database.run(
-                lambda connection: payer.act(
-                    connection, opening, deed, code, now_us, self._announce
-                )
-            )
-        except Refusal as refusal:
-            if wants_json:
-                raise
-            trade = await self._database.run(
-                lambda connection: trades.open_trade(connection, opening, now_us)
-            )
-            problem = f"{refusal.message_zh} · {refusal.message_en}"
-            return HTMLResponse(
-                page.render_trade(trade, one_time_code=code, problem=problem),
-                refusal.http_status,
-                _PAGE_HEADERS,
-            )
+        return await self._database.run(lambda conn: _named(conn, request, now_us))
+
+    async def _acted(self, request: Request) -> Trade:
+        deed, now_us = read_form(await read_body(request)), self._clock_us()
+
+        def job(connection: sqlite3.Connection) -> Trade:
+            trade = _named(connection, request, now_us)
+            pay = self.protocols[trade.protocol].pay
+            return act(connection, trade, deed, "", now_us, self._announce, pay)
+
+        trade = await self._database.run(job)
         self._courier.wake()
-        if wants_json:
-            return self._shown(trade, code, wants_json)
-        # A reload of the page must not pay again.
-        return RedirectResponse(f"?{request.scope['query_string'].decode('ascii')}", 303)
-
-    @staticmethod
-    def _shown(trade: Trade, code: str, wants_json: bool) -> Response:
-        if not wants_json:
-            document = page.render_trade(trade, one_time_code=code)
-            return HTMLResponse(document, headers=_PAGE_HEADERS)
-        shown: dict[str, object] = {
-            **protocol.trade_answer(trade),
-            "subject": trade.subject,
-            "pay_type": trade.pay_type,
-            "return_url": trade.return_url,
-            "failed_attempts": trade.failed_attempts,
-            "challenge": trade.challenge,
-        }
-        if trade.challenge:
-            shown["otp_hint"] = code
-        return JSONResponse(shown, headers=_PAGE_HEADERS)
-
-    # The house protocol.
-
-    def _signed(self, path: str, work: Work) -> Callable[[Request], Awaitable[Response]]:
-        """Wrap a verb: verify the request, answer signed, and go wrong as often as asked to."""
-
-        async def answer(request: Request) -> Response:
-            fault = self._dice.api()
-            if fault in {ApiFault.TIMEOUT_BEFORE, ApiFault.ERROR_BEFORE}:
-                return await self._gone_wrong(fault)
-            http_status, payload = await self._worked(path, work, request)
-            if fault is not ApiFault.NONE:
-                return await self._gone_wrong(fault)
-            body = json.dumps(payload, ensure_ascii=False).encode()
-            return self._answer(request, http_status, body, "application/json")
-
-        return answer
-
-    async def _worked(
-        self, path: str, work: Work, request: Request
-    ) -> tuple[int, dict[str, object]]:
-        try:
-            body = await _body(request)
-            asked = self._wire.read_request(request.method, path, request.headers, body)
-            return 200, await work(asked, request)
-        except Refusal as refusal:
-            return refusal.http_status, protocol.refusal_answer(refusal)
-
-    def _answer(self, request: Request, http_status: int, body: bytes, media_type: str) -> Response:
-        nonce = request.headers.get("x-sandbox-nonce", "")
-        headers = self._wire.sign_answer(http_status, nonce, body)
-        return Response(body, http_status, headers, media_type)
-
-    async def _gone_wrong(self, fault: ApiFault) -> Response:
-        if fault in _TIMEOUTS:
-            await asyncio.sleep(self._dice.faults.timeout_s)
-        return Response(b"sandbox fault", 500)
-
-    async def _prepay(self, asked: Asked, request: Request) -> dict[str, object]:
-        opening, now_us = self._wire.read_prepay(asked), self._clock_us()
-        trade = await self._database.run(
-            lambda connection: trades.open_trade(connection, opening, now_us)
-        )
-        if trade.status is trades.TradeStatus.CLOSED:
-            raise Refusal(409, "TRADE_CLOSED", "the trade is closed", "交易已关闭")
-        # Wherever the sandbox is mounted, its own address is what stands before the verb.
-        base = str(request.url.replace(query="")).removesuffix("/api/prepay")
-        return {
-            **protocol.trade_answer(trade),
-            "prepay_id": f"PP{trade.channel_trade_no}",
-            "pay_url": f"{base}/pay?{self._wire.link_query(opening)}",
-        }
-
-    async def _query(self, asked: Asked, _: Request) -> dict[str, object]:
-        trade_no, now_us = asked.number("trade_no"), self._clock_us()
-        return protocol.trade_answer(
-            await self._database.run(lambda connection: trades.find(connection, trade_no, now_us))
-        )
-
-    async def _close(self, asked: Asked, _: Request) -> dict[str, object]:
-        trade_no, now_us = asked.number("trade_no"), self._clock_us()
-        return protocol.trade_answer(
-            await self._database.run(
-                lambda connection: trades.close(connection, trade_no, protocol.NAME, now_us)
-            )
-        )
-
-    async def _refund(self, asked: Asked, _: Request) -> dict[str, object]:
-        trade_no, refund_no = asked.number("trade_no"), asked.number("refund_no")
-        amount_minor, currency = asked.amount_minor(), asked.currency()
-        now_us, delay_s = self._clock_us(), self._dice.refund_delay_s()
-        refund = await self._database.run(
-            lambda connection: refunds.refund(
-                connection, trade_no, refund_no, amount_minor, currency, now_us, delay_s=delay_s
-            )
-        )
-        return protocol.refund_answer(refund)
-
-    async def _query_refund(self, asked: Asked, _: Request) -> dict[str, object]:
-        trade_no, refund_no = asked.number("trade_no"), asked.number("refund_no")
-        now_us = self._clock_us()
-        return protocol.refund_answer(
-            await self._database.run(
-                lambda connection: refunds.find(connection, trade_no, refund_no, now_us)
-            )
-        )
-
-    async def _bill(self, request: Request) -> Response:
-        query = request.scope["query_string"].decode("latin-1")
-        try:
-            self._wire.read_request("GET", f"/api/bill?{query}", request.headers, b"")
-            day = request.query_params.get("day", "")
-            rows = await self._database.run(lambda connection: bill.rows_of(connection, day))
-            file = await asyncio.to_thread(lambda: bill.write(bill.with_faults(rows, self._dice)))
-            return self._answer(request, 200, file, "text/csv; charset=utf-8")
-        except Refusal as refusal:
-            body = json.dumps(protocol.refusal_answer(refusal), ensure_ascii=False).encode()
-            return self._answer(request, refusal.http_status, body, "application/json")
+        return trade
 
     async def _healthz(self, _: Request) -> Response:
         failed = self._courier.failed
@@ -277,23 +132,14 @@ class Sandbox:
         )
 
 
-async def _body(request: Request) -> bytes:
-    """Read a request's body, up to the limit.
-
-    Raises:
-        Refusal: (400 BAD_REQUEST) if it is larger.
-    """
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > protocol.BODY_BYTES_MAX:
-            raise protocol.bad_request("body", f"must be at most {protocol.BODY_BYTES_MAX} bytes")
-    return body
+def _named(connection: sqlite3.Connection, request: Request, now_us: int) -> Trade:
+    """Return the trade that the address of a payer's page names."""
+    named = request.path_params
+    return trades.find_by_channel_no(connection, named["protocol"], named["number"], now_us)
 
 
 def build(
     var: Path,
-    secret: bytes,
     clock_us: Callable[[], int],
     *,
     faults: Faults = NO_FAULTS,
@@ -302,10 +148,9 @@ def build(
     """Build a sandbox; nothing is opened or started yet.
 
     Args:
-        var: Folder of its state; the file is ``sandbox.db`` in it.
-        secret: What the gateway and the sandbox sign with.
+        var: Folder of its state: ``sandbox.db`` and ``sandbox.keys``.
         clock_us: The time, microseconds since the epoch.
         faults: What goes wrong on purpose; nothing by default.
         client: Sends the callbacks; without one, the sandbox makes and closes its own.
     """
-    return Sandbox(var, secret, clock_us, faults, client)
+    return Sandbox(var, clock_us, faults, client)

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
 from gateway.domain.money import to_major
@@ -26,16 +26,20 @@ class BillRow:
     amount_minor: int
     currency: str
     at_us: int
+    trade_paid_at_us: int = 0
+    channel_refund_no: str = ""
+    subject: str = ""
+    extra: str = "{}"
 
 
-def day_bounds_us(day: str) -> tuple[int, int]:
+def day_bounds_us(day: str, zone: tzinfo = ZONE) -> tuple[int, int]:
     """Return the first microsecond of `day` and of the next one.
 
     Raises:
         Refusal: (400 BAD_REQUEST) if `day` is no day written YYYY-MM-DD.
     """
     try:
-        first = datetime.combine(date.fromisoformat(day), datetime.min.time(), tzinfo=ZONE)
+        first = datetime.combine(date.fromisoformat(day), datetime.min.time(), tzinfo=zone)
         after = first + timedelta(days=1)
     except (ValueError, OverflowError) as error:
         raise Refusal(400, "BAD_REQUEST", "day must be YYYY-MM-DD", "日期格式错误") from error
@@ -44,18 +48,22 @@ def day_bounds_us(day: str) -> tuple[int, int]:
     return int(first.timestamp()) * 1_000_000, int(after.timestamp()) * 1_000_000
 
 
-def rows_of(connection: sqlite3.Connection, day: str) -> list[BillRow]:
+def rows_of(
+    connection: sqlite3.Connection, protocol: str, day: str, zone: tzinfo = ZONE
+) -> list[BillRow]:
     """Return the day's payments by the time they were paid and refunds by when they were done."""
-    bounds = day_bounds_us(day)
+    bounds = day_bounds_us(day, zone)
     rows = connection.execute(
-        "SELECT channel_trade_no, trade_no, 'PAY', '', amount_minor, currency, paid_at_us AS at_us"
-        " FROM trades WHERE paid_at_us >= ? AND paid_at_us < ?"
+        "SELECT channel_trade_no, trade_no, 'PAY', '', amount_minor, currency, paid_at_us AS at_us,"
+        " paid_at_us, '', subject, extra"
+        " FROM trades WHERE protocol = ? AND paid_at_us >= ? AND paid_at_us < ?"
         " UNION ALL SELECT t.channel_trade_no, r.trade_no, 'REFUND', r.refund_no,"
-        " r.amount_minor, t.currency, r.refunded_at_us"
-        " FROM refunds r JOIN trades t USING (trade_no)"
-        " WHERE r.refunded_at_us >= ? AND r.refunded_at_us < ?"
+        " r.amount_minor, t.currency, r.refunded_at_us, t.paid_at_us, r.channel_refund_no,"
+        " t.subject, r.extra"
+        " FROM refunds r JOIN trades t USING (protocol, trade_no)"
+        " WHERE r.protocol = ? AND r.refunded_at_us >= ? AND r.refunded_at_us < ?"
         " ORDER BY at_us, 1, 3, 4",
-        (*bounds, *bounds),
+        (protocol, *bounds, protocol, *bounds),
     )
     return [BillRow(*row) for row in rows]
 

@@ -6,11 +6,10 @@ crash between the two loses nothing: the row is still due when the sandbox start
 
 import asyncio
 import contextlib
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import httpx
 import structlog
@@ -25,9 +24,29 @@ _SEND_TIMEOUT_S: Final = 10.0
 _IN_FLIGHT_MAX: Final = 64
 _POLL_S: Final = 0.25  # Between looks at the clock for payments that arrive by themselves.
 
-Notify = Callable[[bytes, int, bool], Mapping[str, str]]  # (body, now_us, valid) -> headers
+Compose = Callable[[sqlite3.Connection, Event], bytes]  # What is kept of an event, to be sent.
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A callback as it goes out; signed afresh at each try."""
+
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Sends(Protocol):
+    """How a protocol's callbacks leave and are acknowledged."""
+
+    def dress(self, body: bytes, event_id: str, now_us: int, *, valid: bool) -> Message:
+        """Make the message of a kept body; `valid` False signs it wrongly on purpose."""
+        ...
+
+    def heard(self, http_status: int, body: bytes) -> bool:
+        """Say whether the gateway's answer acknowledges a callback."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +66,21 @@ class Callback:
 class Announcer:
     """Writes callbacks down; the faults of each are drawn here and kept with it."""
 
-    def __init__(self, dice: FaultDice) -> None:
+    def __init__(self, dice: FaultDice, compose: Mapping[str, Compose]) -> None:
+        """Bind the faults, and for each protocol what makes the content of a callback."""
         self._dice = dice
+        self._compose = compose
 
     def __call__(self, connection: sqlite3.Connection, event: Event) -> None:
         """Write the callbacks of `event` down, in the transaction that causes it."""
-        if not event.trade.notify_url:
+        if not (event.notify_url or event.trade.notify_url):
             return
         fault = self._dice.callback()
         if fault.wrong_amount:
             # Under an id of its own: it must not stand in the true event's way.
             self._insert(
                 connection,
-                event,
-                event_id=f"{event.event_id}W",
-                amount_minor=event.amount_minor + 1,
+                replace(event, event_id=f"{event.event_id}W", amount_minor=event.amount_minor + 1),
                 due_at_us=event.at_us,
                 bad_signature=False,
             )
@@ -69,40 +88,26 @@ class Announcer:
             self._insert(
                 connection,
                 event,
-                event_id=event.event_id,
-                amount_minor=event.amount_minor,
                 due_at_us=event.at_us + int(fault.delay_s * 1_000_000),
                 bad_signature=fault.bad_signature and copy == 0,
             )
 
-    @staticmethod
     def _insert(
+        self,
         connection: sqlite3.Connection,
         event: Event,
         *,
-        event_id: str,
-        amount_minor: int,
         due_at_us: int,
         bad_signature: bool,
     ) -> None:
-        body = {
-            "event_id": event_id,
-            "event": event.event,
-            "trade_no": event.trade.trade_no,
-            "channel_trade_no": event.trade.channel_trade_no,
-            "refund_no": event.refund_no,
-            "amount_minor": amount_minor,
-            "currency": event.trade.currency,
-            "at_us": event.at_us,
-        }
         connection.execute(
             "INSERT INTO callbacks (event_id, protocol, url, body, bad_signature, created_at_us,"
             " due_at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                event_id,
+                event.event_id,
                 event.trade.protocol,
-                event.trade.notify_url,
-                json.dumps(body, ensure_ascii=False).encode(),
+                event.notify_url or event.trade.notify_url,
+                self._compose[event.trade.protocol](connection, event),
                 bad_signature,
                 event.at_us,
                 due_at_us,
@@ -158,7 +163,7 @@ class Courier:
         self,
         database: Database,
         clock_us: Callable[[], int],
-        signers: Mapping[str, Notify],
+        protocols: Mapping[str, Sends],
         happen: Callable[[sqlite3.Connection, int], int],
         client: httpx.AsyncClient | None = None,
     ) -> None:
@@ -167,13 +172,13 @@ class Courier:
         Args:
             database: Where the callbacks stand.
             clock_us: The time, microseconds since the epoch.
-            signers: For each protocol, what makes the headers of a notification.
+            protocols: For each protocol, how its notifications are sent and acknowledged.
             happen: Lets everything happen whose time has come; returns how much did.
             client: Sends the callbacks; without one, the courier makes and closes its own.
         """
         self._database = database
         self._clock_us = clock_us
-        self._signers = signers
+        self._protocols = protocols
         self._happen = happen
         self._given_client = client
         self._client: httpx.AsyncClient | None = None
@@ -253,15 +258,16 @@ class Courier:
 
     async def _try(self, callback: Callback) -> bool:
         valid = not (callback.bad_signature and callback.attempts == 0)
-        headers = self._signers[callback.protocol](callback.body, self._clock_us(), valid)
+        protocol = self._protocols[callback.protocol]
+        message = protocol.dress(callback.body, callback.event_id, self._clock_us(), valid=valid)
         if self._client is None:
             return False
         try:
             async with asyncio.timeout(_SEND_TIMEOUT_S):
                 response = await self._client.post(
-                    callback.url, content=callback.body, headers=dict(headers)
+                    callback.url, content=message.content, headers=dict(message.headers)
                 )
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             _log.info("sandbox_callback_unheard", event_id=callback.event_id, problem=repr(error))
             return False
-        return response.status_code == httpx.codes.OK and response.content.strip() == b"success"
+        return protocol.heard(response.status_code, response.content)

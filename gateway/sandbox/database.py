@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], object]
@@ -21,8 +21,8 @@ _BATCH_MAX = 256
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS trades (
-  trade_no TEXT PRIMARY KEY,
   protocol TEXT NOT NULL,
+  trade_no TEXT NOT NULL,
   channel_trade_no TEXT NOT NULL UNIQUE,
   pay_type TEXT NOT NULL,
   amount_minor INTEGER NOT NULL,       -- 0: closed before it was ever opened
@@ -40,17 +40,25 @@ CREATE TABLE IF NOT EXISTS trades (
   opened_at_us INTEGER NOT NULL,
   paid_at_us INTEGER,
   closed_at_us INTEGER,
+  extra TEXT NOT NULL DEFAULT '{}',    -- JSON of what the protocol alone keeps
+  PRIMARY KEY (protocol, trade_no),
   CHECK (refunded_minor BETWEEN 0 AND amount_minor)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS ix_trades_pay_at ON trades (pay_at_us) WHERE pay_at_us IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ix_trades_paid_at ON trades (paid_at_us) WHERE paid_at_us IS NOT NULL;
 CREATE TABLE IF NOT EXISTS refunds (
-  refund_no TEXT PRIMARY KEY,
-  trade_no TEXT NOT NULL REFERENCES trades (trade_no),
+  protocol TEXT NOT NULL,
+  refund_no TEXT NOT NULL,
+  channel_refund_no TEXT NOT NULL UNIQUE,
+  trade_no TEXT NOT NULL,
   amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
   status TEXT NOT NULL,                -- PROCESSING | REFUNDED
   finish_at_us INTEGER,                -- when a slow one will be done
-  refunded_at_us INTEGER
+  created_at_us INTEGER NOT NULL,
+  refunded_at_us INTEGER,
+  extra TEXT NOT NULL DEFAULT '{}',
+  PRIMARY KEY (protocol, refund_no),
+  FOREIGN KEY (protocol, trade_no) REFERENCES trades (protocol, trade_no)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS ix_refunds_finish ON refunds (finish_at_us)
   WHERE status = 'PROCESSING';
@@ -72,16 +80,55 @@ CREATE INDEX IF NOT EXISTS ix_callbacks_due ON callbacks (due_at_us) WHERE statu
 """
 
 
+VERSION: Final = 1
+# The first release knew one protocol, whose numbers alone were the keys.
+_FROM_THE_FIRST = """
+ALTER TABLE trades RENAME TO first_trades;
+ALTER TABLE refunds RENAME TO first_refunds;
+DROP INDEX ix_trades_pay_at;
+DROP INDEX ix_trades_paid_at;
+DROP INDEX ix_refunds_finish;
+DROP INDEX ix_refunds_done;
+"""
+_FILL = """
+INSERT INTO trades (protocol, trade_no, channel_trade_no, pay_type, amount_minor, currency, subject,
+  notify_url, return_url, challenge, expires_at_s, status, failed_attempts, refunded_minor,
+  pay_at_us, pay_late, opened_at_us, paid_at_us, closed_at_us)
+SELECT protocol, trade_no, channel_trade_no, pay_type, amount_minor, currency, subject,
+  notify_url, return_url, challenge, expires_at_s, status, failed_attempts, refunded_minor,
+  pay_at_us, pay_late, opened_at_us, paid_at_us, closed_at_us FROM first_trades;
+INSERT INTO refunds (protocol, refund_no, channel_refund_no, trade_no, amount_minor, status,
+  finish_at_us, created_at_us, refunded_at_us)
+SELECT t.protocol, r.refund_no, 'SR' || r.refund_no, r.trade_no, r.amount_minor, r.status,
+  r.finish_at_us, coalesce(r.refunded_at_us, t.paid_at_us, t.opened_at_us), r.refunded_at_us
+FROM first_refunds r JOIN first_trades t USING (trade_no);
+DROP TABLE first_refunds;
+DROP TABLE first_trades;
+"""
+
+
+def _bring_up(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of the first release forward, all or nothing."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trades'")
+    first = version < VERSION and known.fetchone()[0] == 1
+    steps = (_FROM_THE_FIRST, SCHEMA, _FILL) if first else (SCHEMA,)
+    script = "".join(steps) + f"PRAGMA user_version = {VERSION};"
+    connection.executescript(f"BEGIN IMMEDIATE;{script}COMMIT;")
+
+
 class Database:
     """Runs short jobs one after the other on the file's only connection."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: str = "") -> None:
         """Name the file; it is opened by the first job.
 
         Args:
             path: The SQLite file, made with its folder if missing.
+            schema: Further tables, `CREATE TABLE IF NOT EXISTS`.
         """
         self._path = path
+        self._schema = schema
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -128,8 +175,9 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _bring_up(connection)
+        connection.executescript(self._schema)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.executescript(SCHEMA)
         return connection
 
     def _next_batch(self) -> tuple[list[_Entry], bool]:

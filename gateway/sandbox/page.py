@@ -1,6 +1,11 @@
 """The payer's page, in Chinese and English: one amount, one merchant, a few ways to behave."""
 
+from dataclasses import dataclass
 from html import escape
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from gateway.domain.money import to_major
 from gateway.sandbox.trades import Refusal, Trade, TradeStatus
@@ -133,3 +138,88 @@ def render_refusal(refusal: Refusal) -> str:
         f'<p class="problem" role="alert">{escape(refusal.message_zh)}<br>'
         f"{escape(refusal.message_en)}</p>",
     )
+
+
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a page is wanted: for people, or as JSON for tests; and its own address, relative."""
+
+    as_json: bool
+    here: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Shown":
+        """Read it from the request."""
+        query = request.scope["query_string"].decode("ascii", "replace")
+        name = request.url.path.rpartition("/")[2]
+        here = f"?{query}" if query else name
+        return cls("application/json" in request.headers.get("accept", ""), here)
+
+
+def shown_refusal(shown: Shown, refusal: Refusal) -> Response:
+    """Answer a payer whose link can't be followed."""
+    if shown.as_json:
+        said = {
+            "code": refusal.code,
+            "message_en": refusal.message_en,
+            "message_zh": refusal.message_zh,
+        }
+        return JSONResponse(said, refusal.http_status, _HEADERS)
+    return HTMLResponse(render_refusal(refusal), refusal.http_status, _HEADERS)
+
+
+def shown_trade(
+    shown: Shown,
+    trade: Trade,
+    one_time_code: str,
+    refusal: Refusal | None = None,
+    *,
+    acted: bool = False,
+) -> Response:
+    """Answer a payer with a trade as it stands.
+
+    Args:
+        shown: How it is wanted.
+        trade: The trade.
+        one_time_code: The code the payer must type if the trade asks for one.
+        refusal: Why the last try was refused.
+        acted: The payer did something: a reload of the page must not do it again.
+    """
+    if shown.as_json:
+        return JSONResponse(_as_json(trade, one_time_code), headers=_HEADERS)
+    if acted:
+        return RedirectResponse(shown.here, 303)
+    problem = f"{refusal.message_zh} · {refusal.message_en}" if refusal else ""
+    return HTMLResponse(
+        render_trade(trade, one_time_code=one_time_code, problem=problem),
+        refusal.http_status if refusal else 200,
+        _HEADERS,
+    )
+
+
+def _as_json(trade: Trade, one_time_code: str) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "code": "OK",
+        "trade_no": trade.trade_no,
+        "channel_trade_no": trade.channel_trade_no,
+        "status": str(trade.status),
+        "amount_minor": trade.amount_minor,
+        "currency": trade.currency,
+        "refunded_minor": trade.refunded_minor,
+        "subject": trade.subject,
+        "pay_type": trade.pay_type,
+        "return_url": trade.return_url,
+        "failed_attempts": trade.failed_attempts,
+        "challenge": trade.challenge,
+    }
+    if trade.challenge:
+        shown["otp_hint"] = one_time_code
+    return shown

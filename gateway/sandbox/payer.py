@@ -9,8 +9,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from gateway.sandbox import trades
-from gateway.sandbox.protocols.sandbox import bad_request
-from gateway.sandbox.trades import Announce, Opening, Refusal, Trade
+from gateway.sandbox.trades import Announce, Pay, Refusal, Trade, bad_request
 
 DELAY_S_MAX: Final = 86_400.0
 _FIELDS_MAX: Final = 20
@@ -60,11 +59,12 @@ def read_form(body: bytes) -> Deed:
 
 def act(
     connection: sqlite3.Connection,
-    opening: Opening,
+    trade: Trade,
     deed: Deed,
     one_time_code: str,
     now_us: int,
     announce: Announce,
+    pay: Pay,
 ) -> Trade:
     """Do what the payer asked for and return the trade as it then stands.
 
@@ -72,22 +72,20 @@ def act(
         Refusal: (403 OTP_WRONG) without the code that a challenge asks for; (409 TRADE_CLOSED)
             if the trade no longer waits.
     """
-    trade = trades.open_trade(connection, opening, now_us)
-    number = trade.trade_no
     needs_code = trade.challenge and deed.action not in _WITHOUT_CODE
     if needs_code and not hmac.compare_digest(deed.otp.encode(), one_time_code.encode()):
         raise Refusal(403, "OTP_WRONG", "the one-time code is wrong", "验证码错误")
     match deed.action:
         case Action.PAY | Action.DUPLICATE:
             copies = 2 if deed.action is Action.DUPLICATE else 1
-            return trades.pay(connection, number, now_us, announce, copies=copies)
+            return pay(connection, trade, now_us, announce, copies, False)
         case Action.FAIL:
-            return trades.fail_attempt(connection, number, now_us)
+            return trades.fail_attempt(connection, trade, now_us)
         case Action.CLOSE:
-            return trades.give_up(connection, number, now_us, announce)
+            return trades.give_up(connection, trade, now_us, announce)
         case Action.DELAY:
-            return trades.pay_later(connection, number, now_us, deed.delay_s, late=False)
+            return trades.pay_later(connection, trade, now_us, deed.delay_s, late=False)
         case Action.LATE if deed.delay_s == 0:
-            return trades.pay(connection, number, now_us, announce, late=True)
+            return pay(connection, trade, now_us, announce, 1, True)
         case Action.LATE:
-            return trades.pay_later(connection, number, now_us, deed.delay_s, late=True)
+            return trades.pay_later(connection, trade, now_us, deed.delay_s, late=True)

@@ -3,100 +3,162 @@
 import sqlite3
 
 from gateway.sandbox import trades
-from gateway.sandbox.trades import Announce, Event, Refund, RefundStatus, Refusal, TradeStatus
+from gateway.sandbox.trades import (
+    Announce,
+    Event,
+    Refund,
+    RefundStatus,
+    Refusal,
+    Trade,
+    TradeStatus,
+)
+
+_COLUMNS = (
+    "refund_no, channel_refund_no, amount_minor, status, created_at_us, refunded_at_us, extra"
+)
 
 
-def find(connection: sqlite3.Connection, trade_no: str, refund_no: str, now_us: int) -> Refund:
+def find(connection: sqlite3.Connection, trade: Trade, refund_no: str) -> Refund:
     """Return a refund as it stands.
 
     Raises:
-        Refusal: (404) if the sandbox never heard of the trade or of this refund of it.
+        Refusal: (404 REFUND_NOT_FOUND) if the sandbox never heard of this refund of the trade.
     """
-    trade = trades.find(connection, trade_no, now_us)
     row = connection.execute(
-        "SELECT amount_minor, status FROM refunds WHERE refund_no = ? AND trade_no = ?",
-        (refund_no, trade_no),
+        f"SELECT {_COLUMNS} FROM refunds"  # noqa: S608 - own constant.
+        " WHERE protocol = ? AND refund_no = ? AND trade_no = ?",
+        (trade.protocol, refund_no, trade.trade_no),
     ).fetchone()
     if row is None:
         raise Refusal(404, "REFUND_NOT_FOUND", f"no refund {refund_no}", "退款不存在")
-    return Refund(
-        trade=trade,
-        refund_no=refund_no,
-        amount_minor=row["amount_minor"],
-        status=RefundStatus(row["status"]),
-    )
+    return _refund(trade, row)
+
+
+def _refund(trade: Trade, row: sqlite3.Row) -> Refund:
+    values = dict(zip(row.keys(), row, strict=True))
+    values["status"] = RefundStatus(values["status"])
+    return Refund(trade=trade, **values)
+
+
+def find_by_channel_no(
+    connection: sqlite3.Connection, protocol: str, channel_refund_no: str, now_us: int
+) -> Refund:
+    """Return a refund by the sandbox's own number.
+
+    Raises:
+        Refusal: (404 REFUND_NOT_FOUND) if there is none.
+    """
+    row = connection.execute(
+        "SELECT trade_no, refund_no FROM refunds WHERE protocol = ? AND channel_refund_no = ?",
+        (protocol, channel_refund_no),
+    ).fetchone()
+    if row is None:
+        raise Refusal(404, "REFUND_NOT_FOUND", f"no refund {channel_refund_no}", "退款不存在")
+    trade = trades.find(connection, protocol, row["trade_no"], now_us)
+    return find(connection, trade, row["refund_no"])
+
+
+def of_trade(connection: sqlite3.Connection, trade: Trade) -> list[Refund]:
+    """Return all refunds of a trade, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM refunds"  # noqa: S608 - own constant.
+        " WHERE protocol = ? AND trade_no = ? ORDER BY created_at_us, refund_no",
+        (trade.protocol, trade.trade_no),
+    ).fetchall()
+    return [_refund(trade, row) for row in rows]
 
 
 def refund(
     connection: sqlite3.Connection,
-    trade_no: str,
+    trade: Trade,
     refund_no: str,
     amount_minor: int,
     currency: str,
     now_us: int,
     *,
     delay_s: float = 0.0,
+    extra: str = "{}",
 ) -> Refund:
     """Give money back, at once or after `delay_s` seconds; the same number again changes nothing.
 
+    Args:
+        connection: The transaction.
+        trade: What was paid.
+        refund_no: The idempotency key.
+        amount_minor: Positive, minor units of `currency`.
+        currency: Must be the trade's.
+        now_us: The time, microseconds since the epoch.
+        delay_s: How long it stays PROCESSING.
+        extra: JSON of what the protocol alone keeps of it.
+
     Raises:
-        Refusal: (404) unknown trade; (409 REFUND_CONFLICT) the number is taken by another refund;
+        Refusal: (409 REFUND_CONFLICT) the number is taken by another refund;
             (409 TRADE_NOT_PAID, REFUND_EXCEEDS_PAID) there isn't so much to give back.
     """
-    trade = trades.find(connection, trade_no, now_us)
     known = connection.execute(
-        "SELECT trade_no, amount_minor FROM refunds WHERE refund_no = ?", (refund_no,)
+        "SELECT trade_no, amount_minor FROM refunds WHERE protocol = ? AND refund_no = ?",
+        (trade.protocol, refund_no),
     ).fetchone()
     if known is not None:
-        if tuple(known) != (trade_no, amount_minor):
+        if tuple(known) != (trade.trade_no, amount_minor):
             raise Refusal(409, "REFUND_CONFLICT", "refund_no is taken", "退款号已被占用")
-        return find(connection, trade_no, refund_no, now_us)
+        return find(connection, trade, refund_no)
     if trade.status is not TradeStatus.PAID:
         raise Refusal(409, "TRADE_NOT_PAID", f"the trade is {trade.status}", "交易未支付")
     if currency != trade.currency or trade.refunded_minor + amount_minor > trade.amount_minor:
         raise Refusal(409, "REFUND_EXCEEDS_PAID", "more than is left of it", "退款超过可退金额")
     connection.execute(
-        "UPDATE trades SET refunded_minor = refunded_minor + ? WHERE trade_no = ?",
-        (amount_minor, trade_no),
+        "UPDATE trades SET refunded_minor = refunded_minor + ? WHERE protocol = ? AND trade_no = ?",
+        (amount_minor, trade.protocol, trade.trade_no),
     )
     slow = delay_s > 0
     connection.execute(
-        "INSERT INTO refunds (refund_no, trade_no, amount_minor, status, finish_at_us,"
-        " refunded_at_us) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO refunds (protocol, refund_no, channel_refund_no, trade_no, amount_minor,"
+        " status, finish_at_us, created_at_us, refunded_at_us, extra)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            trade.protocol,
             refund_no,
-            trade_no,
+            trades.new_channel_no("SR", now_us),
+            trade.trade_no,
             amount_minor,
             RefundStatus.PROCESSING if slow else RefundStatus.REFUNDED,
             now_us + int(delay_s * 1_000_000) if slow else None,
+            now_us,
             None if slow else now_us,
+            extra,
         ),
     )
-    return find(connection, trade_no, refund_no, now_us)
+    return find(
+        connection, trades.find(connection, trade.protocol, trade.trade_no, now_us), refund_no
+    )
 
 
 def finish_what_is_due(connection: sqlite3.Connection, now_us: int, announce: Announce) -> int:
     """Finish the slow refunds whose time has come and announce them; return how many."""
     rows = connection.execute(
-        "SELECT refund_no, trade_no FROM refunds"
+        "SELECT protocol, refund_no, trade_no FROM refunds"
         " WHERE status = 'PROCESSING' AND finish_at_us <= ? ORDER BY finish_at_us LIMIT 200",
         (now_us,),
     ).fetchall()
     for row in rows:
         connection.execute(
-            "UPDATE refunds SET status = 'REFUNDED', refunded_at_us = ? WHERE refund_no = ?",
-            (now_us, row["refund_no"]),
+            "UPDATE refunds SET status = 'REFUNDED', refunded_at_us = ?"
+            " WHERE protocol = ? AND refund_no = ?",
+            (now_us, row["protocol"], row["refund_no"]),
         )
-        done = find(connection, row["trade_no"], row["refund_no"], now_us)
-        announce(
-            connection,
-            Event(
-                event_id=f"R{done.refund_no}",
-                event="REFUNDED",
-                trade=done.trade,
-                refund_no=done.refund_no,
-                amount_minor=done.amount_minor,
-                at_us=now_us,
-            ),
-        )
+        trade = trades.find(connection, row["protocol"], row["trade_no"], now_us)
+        announce(connection, refunded(find(connection, trade, row["refund_no"]), now_us))
     return len(rows)
+
+
+def refunded(done: Refund, now_us: int) -> Event:
+    """Make the event of a refund that is done."""
+    return Event(
+        event_id=f"R{done.refund_no}",
+        event="REFUNDED",
+        trade=done.trade,
+        refund_no=done.refund_no,
+        amount_minor=done.amount_minor,
+        at_us=now_us,
+    )

@@ -22,6 +22,11 @@ class Refusal(Exception):
         self.message_zh = message_zh
 
 
+def bad_request(field: str, problem: str) -> Refusal:
+    """Make the refusal of a malformed field."""
+    return Refusal(400, "BAD_REQUEST", f"{field}: {problem}", f"参数错误: {field}")
+
+
 class TradeStatus(StrEnum):
     """Where a trade stands at the sandbox."""
 
@@ -51,6 +56,7 @@ class Opening:
     return_url: str
     challenge: bool
     expires_at_s: int
+    extra: str = "{}"  # JSON of what the protocol alone keeps of it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class Trade(Opening):
     failed_attempts: int
     refunded_minor: int
     pay_at_us: int | None
+    opened_at_us: int
+    paid_at_us: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +78,12 @@ class Refund:
 
     trade: Trade
     refund_no: str
+    channel_refund_no: str
     amount_minor: int
     status: RefundStatus
+    created_at_us: int
+    refunded_at_us: int | None
+    extra: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +97,15 @@ class Event:
     amount_minor: int
     at_us: int
     copies: int = 1
+    notify_url: str = ""  # Where, if not where the trade says.
 
 
 Announce = Callable[[sqlite3.Connection, Event], None]  # Writes the callback down.
 
 _TRADE_COLUMNS = (
     "protocol, trade_no, pay_type, amount_minor, currency, subject, notify_url, return_url,"
-    " challenge, expires_at_s, channel_trade_no, status, failed_attempts, refunded_minor,"
-    " pay_at_us"
+    " challenge, expires_at_s, extra, channel_trade_no, status, failed_attempts, refunded_minor,"
+    " pay_at_us, opened_at_us, paid_at_us"
 )
 
 
@@ -103,7 +116,7 @@ def _trade(row: sqlite3.Row) -> Trade:
     return Trade(**values)
 
 
-def find(connection: sqlite3.Connection, trade_no: str, now_us: int) -> Trade:
+def find(connection: sqlite3.Connection, protocol: str, trade_no: str, now_us: int) -> Trade:
     """Return a trade as it stands now; one whose time is over is closed first.
 
     Raises:
@@ -111,16 +124,42 @@ def find(connection: sqlite3.Connection, trade_no: str, now_us: int) -> Trade:
     """
     connection.execute(
         "UPDATE trades SET status = 'CLOSED', closed_at_us = ?"
-        " WHERE trade_no = ? AND status = 'WAITING' AND expires_at_s * 1000000 <= ?",
-        (now_us, trade_no, now_us),
+        " WHERE protocol = ? AND trade_no = ? AND status = 'WAITING'"
+        " AND expires_at_s * 1000000 <= ?",
+        (now_us, protocol, trade_no, now_us),
     )
     row = connection.execute(
-        f"SELECT {_TRADE_COLUMNS} FROM trades WHERE trade_no = ?",  # noqa: S608 - own constant.
-        (trade_no,),
+        f"SELECT {_TRADE_COLUMNS} FROM trades"  # noqa: S608 - own constant.
+        " WHERE protocol = ? AND trade_no = ?",
+        (protocol, trade_no),
     ).fetchone()
     if row is None:
         raise Refusal(404, "TRADE_NOT_FOUND", f"no trade {trade_no}", "交易不存在")
     return _trade(row)
+
+
+def find_by_channel_no(
+    connection: sqlite3.Connection, protocol: str, channel_trade_no: str, now_us: int
+) -> Trade:
+    """Return a trade by the sandbox's own number; otherwise as `find`."""
+    row = connection.execute(
+        "SELECT trade_no FROM trades WHERE protocol = ? AND channel_trade_no = ?",
+        (protocol, channel_trade_no),
+    ).fetchone()
+    return find(connection, protocol, row["trade_no"] if row else channel_trade_no, now_us)
+
+
+def keep(connection: sqlite3.Connection, trade: Trade, extra: str) -> None:
+    """Replace what the protocol alone keeps of a trade (JSON)."""
+    connection.execute(
+        "UPDATE trades SET extra = ? WHERE protocol = ? AND trade_no = ?",
+        (extra, trade.protocol, trade.trade_no),
+    )
+
+
+def new_channel_no(prefix: str, now_us: int) -> str:
+    """Make a number of the sandbox's own; nobody can guess it."""
+    return f"{prefix}{now_us}{secrets.randbelow(10**8):08d}"
 
 
 def open_trade(connection: sqlite3.Connection, opening: Opening, now_us: int) -> Trade:
@@ -133,8 +172,8 @@ def open_trade(connection: sqlite3.Connection, opening: Opening, now_us: int) ->
     # Closed before it was opened: only now do we learn what it was about.
     connection.execute(
         "UPDATE trades SET pay_type = ?, amount_minor = ?, currency = ?, subject = ?,"
-        " notify_url = ?, return_url = ?, challenge = ?, expires_at_s = ?"
-        " WHERE trade_no = ? AND amount_minor = 0",
+        " notify_url = ?, return_url = ?, challenge = ?, expires_at_s = ?, extra = ?"
+        " WHERE protocol = ? AND trade_no = ? AND amount_minor = 0",
         (
             opening.pay_type,
             opening.amount_minor,
@@ -144,10 +183,12 @@ def open_trade(connection: sqlite3.Connection, opening: Opening, now_us: int) ->
             opening.return_url,
             opening.challenge,
             opening.expires_at_s,
+            opening.extra,
+            opening.protocol,
             opening.trade_no,
         ),
     )
-    trade = find(connection, opening.trade_no, now_us)
+    trade = find(connection, opening.protocol, opening.trade_no, now_us)
     if (trade.amount_minor, trade.currency) != (opening.amount_minor, opening.currency):
         raise Refusal(
             409, "TRADE_CONFLICT", "trade_no is taken by another payment", "交易号已被占用"
@@ -160,13 +201,13 @@ def _insert(
 ) -> None:
     connection.execute(
         "INSERT INTO trades (trade_no, protocol, channel_trade_no, pay_type, amount_minor,"
-        " currency, subject, notify_url, return_url, challenge, expires_at_s, status,"
-        " opened_at_us, closed_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (trade_no) DO NOTHING",
+        " currency, subject, notify_url, return_url, challenge, expires_at_s, extra, status,"
+        " opened_at_us, closed_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (protocol, trade_no) DO NOTHING",
         (
             opening.trade_no,
             opening.protocol,
-            f"SB{now_us}{secrets.randbelow(10**8):08d}",
+            new_channel_no("SB", now_us),
             opening.pay_type,
             opening.amount_minor,
             opening.currency,
@@ -175,6 +216,7 @@ def _insert(
             opening.return_url,
             opening.challenge,
             opening.expires_at_s,
+            opening.extra,
             status,
             now_us,
             now_us if status is TradeStatus.CLOSED else None,
@@ -182,18 +224,24 @@ def _insert(
     )
 
 
-def fail_attempt(connection: sqlite3.Connection, trade_no: str, now_us: int) -> Trade:
+def fail_attempt(connection: sqlite3.Connection, trade: Trade, now_us: int) -> Trade:
     """Count an attempt of the payer that failed; the trade keeps waiting."""
-    _must_wait(find(connection, trade_no, now_us))
+    _must_wait(trade)
     connection.execute(
-        "UPDATE trades SET failed_attempts = failed_attempts + 1 WHERE trade_no = ?", (trade_no,)
+        "UPDATE trades SET failed_attempts = failed_attempts + 1"
+        " WHERE protocol = ? AND trade_no = ?",
+        (trade.protocol, trade.trade_no),
     )
-    return find(connection, trade_no, now_us)
+    return _again(connection, trade, now_us)
+
+
+def _again(connection: sqlite3.Connection, trade: Trade, now_us: int) -> Trade:
+    return find(connection, trade.protocol, trade.trade_no, now_us)
 
 
 def pay(
     connection: sqlite3.Connection,
-    trade_no: str,
+    trade: Trade,
     now_us: int,
     announce: Announce,
     *,
@@ -204,7 +252,7 @@ def pay(
 
     Args:
         connection: The transaction.
-        trade_no: Which trade.
+        trade: Which trade.
         now_us: The time, microseconds since the epoch.
         announce: Writes the callback down.
         copies: How often the callback is sent.
@@ -213,16 +261,16 @@ def pay(
     Raises:
         Refusal: (409 TRADE_CLOSED) if the trade is closed and the payment isn't late.
     """
-    trade = find(connection, trade_no, now_us)
     if trade.status is TradeStatus.PAID:
         return trade
     if not late:
         _must_wait(trade)
     connection.execute(
-        "UPDATE trades SET status = 'PAID', paid_at_us = ?, pay_at_us = NULL WHERE trade_no = ?",
-        (now_us, trade_no),
+        "UPDATE trades SET status = 'PAID', paid_at_us = ?, pay_at_us = NULL"
+        " WHERE protocol = ? AND trade_no = ?",
+        (now_us, trade.protocol, trade.trade_no),
     )
-    paid = find(connection, trade_no, now_us)
+    paid = _again(connection, trade, now_us)
     announce(
         connection,
         Event(
@@ -239,29 +287,25 @@ def pay(
 
 
 def pay_later(
-    connection: sqlite3.Connection, trade_no: str, now_us: int, delay_s: float, *, late: bool
+    connection: sqlite3.Connection, trade: Trade, now_us: int, delay_s: float, *, late: bool
 ) -> Trade:
     """Let the payment arrive by itself after `delay_s` seconds."""
-    trade = find(connection, trade_no, now_us)
     if trade.status is TradeStatus.PAID:
         return trade
     if not late:
         _must_wait(trade)
     connection.execute(
-        "UPDATE trades SET pay_at_us = ?, pay_late = ? WHERE trade_no = ?",
-        (now_us + int(delay_s * 1_000_000), late, trade_no),
+        "UPDATE trades SET pay_at_us = ?, pay_late = ? WHERE protocol = ? AND trade_no = ?",
+        (now_us + int(delay_s * 1_000_000), late, trade.protocol, trade.trade_no),
     )
-    return find(connection, trade_no, now_us)
+    return _again(connection, trade, now_us)
 
 
-def give_up(
-    connection: sqlite3.Connection, trade_no: str, now_us: int, announce: Announce
-) -> Trade:
+def give_up(connection: sqlite3.Connection, trade: Trade, now_us: int, announce: Announce) -> Trade:
     """Close the trade because the payer gave up, and tell the gateway."""
-    trade = find(connection, trade_no, now_us)
     if trade.status is not TradeStatus.WAITING:
         return trade
-    closed = _close(connection, trade_no, now_us)
+    closed = _close(connection, trade, now_us)
     announce(
         connection,
         Event(
@@ -276,7 +320,7 @@ def give_up(
     return closed
 
 
-def close(connection: sqlite3.Connection, trade_no: str, protocol: str, now_us: int) -> Trade:
+def close(connection: sqlite3.Connection, protocol: str, trade_no: str, now_us: int) -> Trade:
     """Close an unpaid trade for the gateway; an unknown number is closed in advance.
 
     A signed link that was never opened may still be in the payer's hands, so the number must be
@@ -295,16 +339,16 @@ def close(connection: sqlite3.Connection, trade_no: str, protocol: str, now_us: 
         expires_at_s=0,
     )
     _insert(connection, unknown, TradeStatus.CLOSED, now_us)
-    trade = find(connection, trade_no, now_us)
-    return _close(connection, trade_no, now_us) if trade.status == "WAITING" else trade
+    trade = find(connection, protocol, trade_no, now_us)
+    return _close(connection, trade, now_us) if trade.status == "WAITING" else trade
 
 
-def _close(connection: sqlite3.Connection, trade_no: str, now_us: int) -> Trade:
+def _close(connection: sqlite3.Connection, trade: Trade, now_us: int) -> Trade:
     connection.execute(
-        "UPDATE trades SET status = 'CLOSED', closed_at_us = ? WHERE trade_no = ?",
-        (now_us, trade_no),
+        "UPDATE trades SET status = 'CLOSED', closed_at_us = ? WHERE protocol = ? AND trade_no = ?",
+        (now_us, trade.protocol, trade.trade_no),
     )
-    return find(connection, trade_no, now_us)
+    return _again(connection, trade, now_us)
 
 
 def _must_wait(trade: Trade) -> None:
@@ -314,18 +358,32 @@ def _must_wait(trade: Trade) -> None:
         )
 
 
-def pay_what_is_due(connection: sqlite3.Connection, now_us: int, announce: Announce) -> int:
-    """Let the payments arrive whose time has come; return how many were looked at."""
+Pay = Callable[[sqlite3.Connection, Trade, int, Announce, int, bool], Trade]
+
+
+def pay_what_is_due(
+    connection: sqlite3.Connection, now_us: int, announce: Announce, pay_as: Callable[[str], Pay]
+) -> int:
+    """Let the payments arrive whose time has come; return how many were looked at.
+
+    Args:
+        connection: The transaction.
+        now_us: The time, microseconds since the epoch.
+        announce: Writes the callback down.
+        pay_as: How a payer pays, by protocol.
+    """
     rows = connection.execute(
-        "SELECT trade_no, pay_late FROM trades WHERE pay_at_us <= ? ORDER BY pay_at_us LIMIT 200",
+        "SELECT protocol, trade_no, pay_late FROM trades WHERE pay_at_us <= ?"
+        " ORDER BY pay_at_us LIMIT 200",
         (now_us,),
     ).fetchall()
     for row in rows:
-        trade = find(connection, row["trade_no"], now_us)
+        trade = find(connection, row["protocol"], row["trade_no"], now_us)
         if trade.status is TradeStatus.WAITING or row["pay_late"]:
-            pay(connection, trade.trade_no, now_us, announce, late=bool(row["pay_late"]))
+            pay_as(trade.protocol)(connection, trade, now_us, announce, 1, bool(row["pay_late"]))
         # A delayed payment that came upon a closed trade is the payer's to see, not an error.
         connection.execute(
-            "UPDATE trades SET pay_at_us = NULL WHERE trade_no = ?", (trade.trade_no,)
+            "UPDATE trades SET pay_at_us = NULL WHERE protocol = ? AND trade_no = ?",
+            (trade.protocol, trade.trade_no),
         )
     return len(rows)

@@ -29,6 +29,7 @@ from gateway.sdk.errors import (
     SignatureRefused,
     YumenError,
 )
+from gateway.sdk.signature import ExternalKey, KeyPair, SharedSecret
 from gateway.sdk.wire import FAIL_ANSWER, SUCCESS_ANSWER, new_out_trade_no
 
 __all__ = [
@@ -38,10 +39,12 @@ __all__ = [
     "Busy",
     "Client",
     "Declined",
+    "ExternalKey",
     "Forbidden",
     "IllegalStatus",
     "InsufficientBalance",
     "InvalidParameter",
+    "KeyPair",
     "NotAuthentic",
     "Notification",
     "OrderNotFound",
@@ -50,6 +53,7 @@ __all__ = [
     "Payment",
     "Refund",
     "Refused",
+    "SharedSecret",
     "SignatureRefused",
     "YumenError",
     "new_out_trade_no",

@@ -15,7 +15,8 @@ import httpx
 
 from gateway.sdk.answers import Notification, OrderState, Payment, Refund
 from gateway.sdk.errors import OutcomeUnknown
-from gateway.sdk.signature import credentials
+from gateway.sdk.signature import Credentials
+from gateway.sdk.signature import credentials as chosen_by
 from gateway.sdk.wire import Amount, Wire, amount_text, new_out_trade_no
 
 TIMEOUT_S = 15.0
@@ -33,6 +34,7 @@ class Keys(TypedDict, total=False):
     private_key_pem: str
     platform_public_key_pem: str
     algorithm: str
+    credentials: Credentials
     clock: Callable[[], float]
 
 
@@ -48,12 +50,14 @@ class _Side:
         private_key_pem: str = "",
         platform_public_key_pem: str = "",
         algorithm: str = "",
+        credentials: Credentials | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - this is the merchant's process
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._wire = Wire(
             merchant_id,
-            credentials(
+            credentials
+            or chosen_by(
                 secret=secret,
                 private_key_pem=private_key_pem,
                 platform_public_key_pem=platform_public_key_pem,
@@ -145,10 +149,12 @@ class Client(_Side):
     Args:
         base_url: Where the gateway is, e.g. ``http://127.0.0.1:8000``.
         merchant_id: As given at onboarding.
-        secret: HMAC-SHA256: the shared secret.
+        secret: The shared secret, if the key has one.
         private_key_pem: RSA2: the merchant's private key.
         platform_public_key_pem: RSA2: the gateway's public key.
-        algorithm: Only to be sure: an error if the keys are for another.
+        algorithm: That of the key; may be left out for HMAC-SHA256 and RSA2.
+        credentials: Instead of the four above: an `ExternalKey` (SM2), or `SharedSecret` with
+            earlier secrets.
         clock: Unix time in seconds.
         timeout_s: Longest wait for an answer, in seconds.
         http: A client of your own, e.g. with a proxy; it stays yours to close.

@@ -7,12 +7,12 @@ implementations that agree on every test vector are better evidence than one.
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SM3, Hash
 from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
@@ -45,32 +45,57 @@ class Credentials(Protocol):
         ...
 
 
+def _hmac_sha256(secret: bytes, text: bytes) -> str:
+    return hmac.new(secret, text, hashlib.sha256).hexdigest()
+
+
+def _sha256(_secret: bytes, text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _sm3(_secret: bytes, text: bytes) -> str:
+    digest = Hash(SM3())
+    digest.update(text)
+    return digest.finalize().hex()
+
+
+# Each over the canonical text followed by the secret.
+_DIGESTS = {"HMAC-SHA256": _hmac_sha256, "SHA256": _sha256, "SM3": _sm3}
+
+
 class SharedSecret:
-    """HMAC-SHA256 with a secret that both sides know.
+    """HMAC-SHA256, SHA256 or SM3 with a secret that both sides know.
 
     Args:
         secret: The present secret; it signs.
         previous: Earlier secrets that still verify while a rotation is under way.
+        algorithm: That of the key, as it was given with it.
+
+    Raises:
+        ValueError: if the algorithm has no shared secret here.
     """
 
-    algorithm = "HMAC-SHA256"
-
-    def __init__(self, secret: str, previous: Sequence[str] = ()) -> None:
+    def __init__(
+        self, secret: str, previous: Sequence[str] = (), algorithm: str = "HMAC-SHA256"
+    ) -> None:
+        if algorithm not in _DIGESTS:
+            raise ValueError(f"a shared secret is for {', '.join(_DIGESTS)}, not {algorithm}")
+        self.algorithm = algorithm
+        self._digest = _DIGESTS[algorithm]
         self._secrets = [text.encode() for text in (secret, *previous)]
 
     def sign(self, params: Mapping[str, str]) -> str:
-        return _hmac_hex(self._secrets[0], params)
+        return self._signature(self._secrets[0], params)
 
     def verify(self, params: Mapping[str, str], signature: str) -> bool:
         given = signature.lower().encode("utf-8", "replace")
         return any(
-            hmac.compare_digest(_hmac_hex(secret, params).encode(), given)
+            hmac.compare_digest(self._signature(secret, params).encode(), given)
             for secret in self._secrets
         )
 
-
-def _hmac_hex(secret: bytes, params: Mapping[str, str]) -> str:
-    return hmac.new(secret, canonical(params) + secret, hashlib.sha256).hexdigest()
+    def _signature(self, secret: bytes, params: Mapping[str, str]) -> str:
+        return self._digest(secret, canonical(params) + secret)
 
 
 class KeyPair:
@@ -109,6 +134,40 @@ class KeyPair:
         return True
 
 
+class ExternalKey:
+    """SM2, or RSA2 with a key that never leaves its module: something else holds it and signs.
+
+    SM2 private keys belong in a cryptographic module or token, so this client carries no SM2 of
+    its own: it makes the text and writes the base64, and two functions of yours do the rest.
+
+    Args:
+        algorithm: That of the key, e.g. ``SM2``.
+        sign: Given the text's bytes, returns the raw signature; SM2 in DER, with the default user
+            id 1234567812345678.
+        verify: Given the text's bytes and a raw signature, says whether the gateway made it.
+    """
+
+    def __init__(
+        self,
+        algorithm: str,
+        sign: Callable[[bytes], bytes],
+        verify: Callable[[bytes, bytes], bool],
+    ) -> None:
+        self.algorithm = algorithm
+        self._sign = sign
+        self._verify = verify
+
+    def sign(self, params: Mapping[str, str]) -> str:
+        return base64.b64encode(self._sign(canonical(params))).decode()
+
+    def verify(self, params: Mapping[str, str], signature: str) -> bool:
+        try:
+            raw = base64.b64decode(signature, validate=True)
+        except ValueError:
+            return False
+        return self._verify(canonical(params), raw)
+
+
 def credentials(
     *, secret: str, private_key_pem: str, platform_public_key_pem: str, algorithm: str
 ) -> SharedSecret | KeyPair:
@@ -118,10 +177,9 @@ def credentials(
         ValueError: if it doesn't make up one algorithm's keys, or not those of `algorithm`.
     """
     if bool(secret) == bool(private_key_pem):
-        raise ValueError("give either secret (HMAC-SHA256) or private_key_pem (RSA2)")
-    chosen: SharedSecret | KeyPair = (
-        SharedSecret(secret) if secret else KeyPair(private_key_pem, platform_public_key_pem)
-    )
-    if algorithm and algorithm != chosen.algorithm:
-        raise ValueError(f"these keys are for {chosen.algorithm}, not {algorithm}")
-    return chosen
+        raise ValueError("give either secret (HMAC-SHA256, SHA256, SM3) or private_key_pem (RSA2)")
+    if secret:
+        return SharedSecret(secret, algorithm=algorithm or "HMAC-SHA256")
+    if algorithm not in ("", KeyPair.algorithm):
+        raise ValueError(f"these keys are for {KeyPair.algorithm}, not {algorithm}")
+    return KeyPair(private_key_pem, platform_public_key_pem)

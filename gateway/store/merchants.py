@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, or_, select, update
 
-from gateway.domain.errors import ObjectNotFound
+from gateway import sm2
+from gateway.domain.errors import InvalidParameter, ObjectNotFound
 from gateway.domain.merchant import Algorithm, MerchantKey, MerchantStatus
 from gateway.store.tables import merchant_keys, merchants
 from gateway.store.vault import Vault
@@ -38,9 +39,9 @@ class NewKey:
     Attributes:
         key_id: Public name of the key.
         algorithm: The only algorithm it works with.
-        secret: HMAC-SHA256: the shared secret. RSA2: the merchant's private key in PEM if the
+        secret: The shared secret; or, with RSA2 and SM2, the merchant's private key in PEM if the
             gateway made the pair, empty if the merchant brought its public key.
-        platform_public_key: RSA2: verifies what the gateway sends, PEM. HMAC-SHA256: empty.
+        platform_public_key: RSA2, SM2: verifies what the gateway sends, PEM; otherwise empty.
     """
 
     key_id: str
@@ -104,10 +105,11 @@ def create_merchant(
         status: Where it starts.
         merchant_id: A name of the caller's choice (1 to 32 letters, digits, ``_``, ``-``); made
             up if empty.
-        public_key_pem: RSA2: the merchant's own public key, already checked
-            (`gateway.signing.unusable_public_key`); empty: a pair is made.
+        public_key_pem: RSA2, SM2: the merchant's own public key, already checked
+            (`gateway.signing.read_public_key`); empty: a pair is made.
 
     Raises:
+        InvalidParameter: (1001) for MD5.
         sqlalchemy.exc.IntegrityError: if `merchant_id` is taken.
     """
     merchant_id = merchant_id or "M" + _random_name(10)
@@ -153,10 +155,11 @@ def rotate_key(
             what a leaked key needs.
         now_us: The time, microseconds since the epoch.
         algorithm: Of the new key; None: as the newest one.
-        public_key_pem: RSA2: the merchant's own public key; empty: a pair is made.
+        public_key_pem: RSA2, SM2: the merchant's own public key; empty: a pair is made.
 
     Raises:
         ObjectNotFound: (1009) if there is no such merchant.
+        InvalidParameter: (1001) for MD5.
     """
     newest = conn.execute(
         select(merchant_keys.c.algorithm, merchant_keys.c.created_at_us)
@@ -286,14 +289,13 @@ _FIND = (
 def _open_key(vault: Vault, row: _Row) -> MerchantKey:
     opened = vault.open(row.secret_sealed, bound_to=_row_name(row.merchant_id, row.key_id))
     algorithm = Algorithm(row.algorithm)
-    shared = algorithm is Algorithm.HMAC_SHA256
     return MerchantKey(
         key_id=row.key_id,
         merchant_id=row.merchant_id,
         algorithm=algorithm,
-        secret=opened if shared else b"",
+        secret=opened if algorithm.is_shared else b"",
         public_key_pem=row.public_key_pem,
-        platform_private_key_pem=b"" if shared else opened,
+        platform_private_key_pem=b"" if algorithm.is_shared else opened,
         expires_at_us=row.expires_at_us,
     )
 
@@ -306,15 +308,17 @@ def _add_key(
     public_key_pem: bytes,
     created_at_us: int,
 ) -> NewKey:
+    if algorithm is Algorithm.MD5:
+        raise InvalidParameter("algorithm", "MD5 is broken; choose another")
     key_id = "K" + _random_name(16)
-    if algorithm is Algorithm.HMAC_SHA256:
+    if algorithm.is_shared:
         secret, platform_public_key, public_key_pem = secrets.token_hex(32), "", b""
         kept = secret.encode()
     else:
         secret = ""
         if not public_key_pem:
-            secret, public_key_pem = _new_pair()
-        platform_private_key, platform_public = _new_pair()
+            secret, public_key_pem = _new_pair(algorithm)
+        platform_private_key, platform_public = _new_pair(algorithm)
         kept, platform_public_key = platform_private_key.encode(), platform_public.decode()
     conn.execute(
         insert(merchant_keys).values(
@@ -334,8 +338,11 @@ def _add_key(
     )
 
 
-def _new_pair() -> tuple[str, bytes]:
-    """A fresh RSA pair: private key (PKCS #8) and public key, both PEM."""
+def _new_pair(algorithm: Algorithm) -> tuple[str, bytes]:
+    """A fresh pair: private key (PKCS #8) and public key, both PEM."""
+    if algorithm is Algorithm.SM2:
+        sm2_key = sm2.PrivateKey.generate()
+        return sm2_key.to_pem().decode(), sm2_key.public_key().to_pem()
     private_key = rsa.generate_private_key(public_exponent=65_537, key_size=_RSA_BITS)
     return (
         private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),

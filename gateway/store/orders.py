@@ -6,7 +6,7 @@ the order's history a path in that table, whatever arrives twice, late or at onc
 """
 
 import json
-import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final
@@ -18,6 +18,7 @@ from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
 from gateway.store.chain import append_decision
 from gateway.store.evidence import Evidence
+from gateway.store.raw import Raw
 from gateway.store.tables import decisions, orders, refunds
 from risk.decision import Feedback
 
@@ -54,6 +55,11 @@ class Order:
     closed_at_us: int
     version: int
     risk_degraded: str = ""
+    tried_channels: str = ""
+    fee_minor: int = 0
+    fee_returned_minor: int = 0
+    cost_minor: int = 0
+    cost_returned_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ class Refund:
     next_try_at_us: int
     created_at_us: int
     finished_at_us: int
+    channel_refund_no: str = ""
 
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -96,13 +103,13 @@ _SELECT_BY_NUMBER = (
 )
 
 
-def find_by_number(raw: sqlite3.Connection, merchant_id: str, out_trade_no: str) -> Order | None:
+def find_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Order | None:
     """Read an order by the merchant's own number, on the raw connection (hot path)."""
     row = raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no)).fetchone()
     return None if row is None else Order(**dict(zip(_ORDER_FIELDS, row, strict=True)))
 
 
-def find_reasons(raw: sqlite3.Connection, merchant_id: str, decision_id: str) -> list[str]:
+def find_reasons(raw: Raw, merchant_id: str, decision_id: str) -> list[str]:
     """Read the reason codes of a decision, strongest first."""
     row = raw.execute(
         "SELECT reasons FROM decisions WHERE merchant_id = ? AND decision_id = ?",
@@ -118,7 +125,7 @@ _REPORT_DECLINED: Final = (
 
 
 def insert_created(
-    raw: sqlite3.Connection,
+    raw: Raw,
     order: Order,
     decision: dict[str, Any],
     evidence: Evidence | None = None,
@@ -132,7 +139,7 @@ def insert_created(
         evidence: What the merchant told of the payment, sealed.
 
     Raises:
-        sqlite3.IntegrityError: if the merchant's number is taken.
+        the driver's IntegrityError: if the merchant's number is taken.
         Busy: (1006) if a person's key was replaced or erased meanwhile.
     """
     raw.execute(_INSERT_ORDER, [getattr(order, name) for name in _ORDER_FIELDS])
@@ -260,6 +267,15 @@ def settle_refund(conn: Connection, refund: Refund, status: RefundStatus, now_us
     return done.rowcount == 1
 
 
+def name_refund(conn: Connection, refund: Refund, channel_refund_no: str) -> None:
+    """Keep the channel's own number of a refund."""
+    conn.execute(
+        update(refunds)
+        .where(refunds.c.merchant_id == refund.merchant_id, refunds.c.refund_no == refund.refund_no)
+        .values(channel_refund_no=channel_refund_no)
+    )
+
+
 def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> None:
     """Note a try without a definite answer, and when to ask again."""
     conn.execute(
@@ -294,6 +310,17 @@ def due_orders(conn: Connection, now_us: int, limit: int) -> list[Order]:
             orders.c.expires_at_us <= now_us,
         )
         .order_by(orders.c.expires_at_us)
+        .limit(limit)
+    ).mappings()
+    return [Order(**row) for row in rows]
+
+
+def waiting_orders(conn: Connection, channels: Collection[str], limit: int) -> list[Order]:
+    """Return orders that wait for their payer at some of the channels, newest first."""
+    rows = conn.execute(
+        select(*_ORDER_COLUMNS)
+        .where(orders.c.status == Status.WAIT_PAY.value, orders.c.channel.in_(channels))
+        .order_by(orders.c.created_at_us.desc())
         .limit(limit)
     ).mappings()
     return [Order(**row) for row in rows]

@@ -13,7 +13,7 @@ import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ BATCH_COUNT = 64
 ANSWER_BYTES_MAX = 1_024
 LEASE_SLACK_S = 5.0
 
-Sign = Callable[[str, Mapping[str, str]], str]
+Sign = Callable[[str, Mapping[str, str]], Awaitable[str]]
 _log = logging.getLogger("yumen.notify")
 
 
@@ -96,7 +96,7 @@ class Notifier:
         """Send one notification; return '' or what went wrong."""
         params = {name: str(value) for name, value in json.loads(due.payload).items()}
         params["timestamp"] = str(self._context.clock_us() // 1000)
-        params["sign"] = self._sign(due.merchant_id, params)
+        params["sign"] = await self._sign(due.merchant_id, params)
         body = json.dumps(params, ensure_ascii=False).encode()
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -7,13 +7,16 @@ from gateway.channels.base import ChannelProtocolError
 from gateway.domain.errors import Busy
 from gateway.payments.context import Context
 from gateway.payments.expire import expire
+from gateway.payments.learn import MOVED, ask_about
 from gateway.payments.open import open_at_channel
 from gateway.payments.refund import ask_channel
 from gateway.store import orders
+from gateway.store.orders import Order
 
 UNOPENED_AFTER_US = 5_000_000  # Leaves a create that is under way alone.
 ASK_AGAIN_AFTER_US = 15_000_000
 BATCH_COUNT = 64
+WATCHED_COUNT = 500  # Waiting payments of channels that tell nothing, newest first.
 _log = logging.getLogger("yumen.resolve")
 
 
@@ -35,6 +38,7 @@ class Resolver:
             overdue = orders.due_orders(conn, now_us, BATCH_COUNT + len(self._not_before_us))
             unopened = orders.unopened_orders(conn, now_us - UNOPENED_AFTER_US, BATCH_COUNT)
             refunds = orders.due_refunds(conn, now_us, BATCH_COUNT)
+            watched = orders.waiting_orders(conn, self._silent(), WATCHED_COUNT)
         overdue_numbers = {order.trade_no for order in overdue}
         done_count = 0
         for order in overdue:
@@ -48,7 +52,21 @@ class Resolver:
             if refund.refund_no not in self._not_before_us:
                 question = ask_channel(context, refund)
                 done_count += await self._tried(question, refund.refund_no, now_us)
+        for order in watched:
+            if order.trade_no not in self._not_before_us:
+                done_count += await self._tried(self._watch(order), order.trade_no, now_us)
         return done_count
+
+    def _silent(self) -> list[str]:
+        return [name for name, channel in self._context.channels.items() if channel.poll_s]
+
+    async def _watch(self, order: Order) -> bool:
+        """Look whether a payment came that nobody will tell us of; not again for a while."""
+        moved = await ask_about(self._context, order) in MOVED
+        if not moved:
+            pause_us = self._context.channels[order.channel].poll_s * 1_000_000
+            self._not_before_us[order.trade_no] = self._context.clock_us() + pause_us
+        return moved
 
     async def _tried(self, question: Awaitable[object], number: str, now_us: int) -> int:
         try:
@@ -57,6 +75,6 @@ class Resolver:
             _log.warning("%s stays unresolved: %s", number, error)
             answer = False
         if answer is False:
-            self._not_before_us[number] = now_us + ASK_AGAIN_AFTER_US
+            self._not_before_us.setdefault(number, now_us + ASK_AGAIN_AFTER_US)
             return 0
         return 1

@@ -23,6 +23,8 @@ from risk.features import kernel as steps
 from risk.features import layout as at
 from risk.features import memory, recent
 from risk.features import windows as win
+from risk.features.fields import CONTEXT_FIELDS
+from risk.features.groups import GROUP, NO_COLUMN, sort_by_group
 from risk.features.needs import PROFILE_CELLS, needs_of
 from risk.prefetch import prefetch
 
@@ -33,21 +35,19 @@ Marks = npt.NDArray[np.uint8]
 
 CELLS_MOST: Final = 64  # So many wait for every payment; for more, the log's own order is better.
 ALIASES: Final = {at.PAYEE: at.INFLOW, at.USER: at.OUTFLOW}  # Who else reads a kind's rows.
-NO_COLUMN: Final = -1
-FIRST_SLOTS: Final = 1 << 10
 AHEAD: Final = 8
-GROUP: Final = 64  # Entities at a time.
 # One event adds at most `WIDEST_EVENT` to the rows of all kinds, so no entity ever holds more; a
 # block that grows is copied, so at most as much again was given back.
 ARENA_WIDTH: Final = 1 + 2 * at.WIDEST_EVENT * GROUP
 # Fields of an event that a cell is made from, beside its entity's name.
 _ALWAYS: Final = ("kind", "at_us", "amount", "feedback")
-_TRAVEL: Final = ("user", "presence", "lat", "lon", "accuracy_m", "risk_labels")
+_TRAVEL: Final = ("user", "presence", "lat", "lon", "accuracy_m", "risk_labels", "ip_flags")
 _HABITS: Final = ("user", "presence", *at.HABITS)
 _BY_COLUMN: Final = {
     "night": ("hour",),
     "night_sum": ("hour",),
     "cross_border": ("mismatches",),
+    "cross_border_sum": ("mismatches",),
     "coupon_sum": ("coupon",),
 }
 
@@ -66,14 +66,14 @@ def fields_of(cells: set[str]) -> tuple[str, ...]:
 def _fields_of_cell(cell: str) -> Iterable[str]:
     prefix, _, name = cell.partition(".")
     if prefix == "event":
-        return (name, "presence") if name in ev.CONTEXT_FIELDS else (name,)
+        return (name, "presence") if name in CONTEXT_FIELDS else (name,)
     if prefix == "travel":
         return _TRAVEL
     if prefix == "habits":
         return _HABITS
     if prefix in at.SET_NAMES:
         owner, member, _ = at.SETS[at.SET_NAMES.index(prefix)]
-        return at.ROLES[owner], "country" if member == at.COUNTRY else at.ROLES[member]
+        return at.ROLES[owner], at.MEMBER_WORDS[member][0] if member < 0 else at.ROLES[member]
     writer = at.ROLES[at.ROW_OF_ROLE[at.ROLES.index(prefix)]]
     if name in PROFILE_CELLS:
         return prefix, writer, "hour", "hour_of_week"
@@ -161,96 +161,6 @@ def _scratch() -> tuple[Ints, Ints, Marks, Ints, Ints, Ints]:
         np.zeros(recent.SCRATCH_WIDTH, dtype=np.int64),
         np.zeros(win.DELTA_WIDTH, dtype=np.int64),
     )
-
-
-def sort_by_group(
-    events: Ints, kind: int, key: int, *, alias: int = NO_COLUMN
-) -> tuple[Ints32, Ints]:
-    """Sort the events of a log by groups of an entity they name, keeping their order in each.
-
-    Args:
-        events: Shape ``(n, k)``.
-        kind: Column of the events' kind.
-        key: Column of the entity whose row they write; 0 names none.
-        alias: Column of an entity whose row attempts only read, or `NO_COLUMN`.
-
-    Returns:
-        Visits, shape ``(v, 3)``: the event's place, or ``~place`` where it only reads; which
-        attempt it is or comes after; the entity, by its place in its group. And where each group's
-        visits begin, one more than there are groups. An event that does both to one entity reads
-        first.
-    """
-    slots, count = FIRST_SLOTS, FIRST_SLOTS
-    numbers = np.zeros((len(events), 2), dtype=np.int32)
-    while 2 * count >= slots:
-        slots *= 4
-        table = np.zeros(2 * slots, dtype=np.int64)
-        count = _number_all(events, kind, key, alias, table, numbers)
-    starts = np.zeros(count // GROUP + 2, dtype=np.int64)
-    _count_all(numbers, starts)
-    starts = np.cumsum(starts)
-    visits = np.empty((starts[-1], 3), dtype=np.int32)
-    _place_all(events, kind, numbers, starts.copy(), visits)
-    return visits, starts
-
-
-@kernel
-def _number(table: Ints, key: int, count: int) -> int:
-    """Return the number of a key, from 1; the next after `count` if it is new."""
-    mask = table.size // 2 - 1
-    place = memory.first_place(key, mask)
-    while table[2 * place + 1] != 0:
-        if table[2 * place] == key:
-            return int(table[2 * place + 1])
-        place = (place + 1) & mask
-    table[2 * place] = key
-    table[2 * place + 1] = count + 1
-    return count + 1
-
-
-@kernel
-def _number_all(events: Ints, kind: int, key: int, alias: int, table: Ints, numbers: Ints32) -> int:
-    """Number the entities of all events, 0 for none: the one read only and the one written.
-
-    Returns:
-        How many there are, or half the table's size at least where that is too small.
-    """
-    count = 0
-    for row in range(events.shape[0]):
-        if 4 * count >= table.size:
-            return count
-        if alias != NO_COLUMN and events[row, alias] != 0 and events[row, kind] == ev.ATTEMPT:
-            numbers[row, 0] = _number(table, events[row, alias], count)
-            count = max(count, numbers[row, 0])
-        if events[row, key] != 0:
-            numbers[row, 1] = _number(table, events[row, key], count)
-            count = max(count, numbers[row, 1])
-    return count
-
-
-@kernel
-def _count_all(numbers: Ints32, counts: Ints) -> None:
-    """Count the visits of each group, one place further on."""
-    for row in range(numbers.shape[0]):
-        for place in range(2):
-            if numbers[row, place] != 0:
-                counts[numbers[row, place] // GROUP + 1] += 1
-
-
-@kernel
-def _place_all(events: Ints, kind: int, numbers: Ints32, following: Ints, visits: Ints32) -> None:
-    """Put every event in its group's stretch of the visits, which begins at `following`."""
-    attempt = -1
-    for row in range(numbers.shape[0]):
-        attempt += events[row, kind] == ev.ATTEMPT
-        for place in range(2):
-            number = numbers[row, place]
-            if number != 0:
-                visit = following[number // GROUP]
-                visits[visit, 0] = row if place else ~row
-                visits[visit, 1] = attempt
-                visits[visit, 2] = number % GROUP
-                following[number // GROUP] += 1
 
 
 @kernel

@@ -16,7 +16,8 @@ from risk.features.event import DECLINED, FAILED, FRAUD, GENUINE, REFUNDED
 NEED_RING, NEED_GAPS, NEED_PROFILE, NEED_24H, NEED_7D, NEED_30D, NEED_MAX, NEED_90D = (
     1 << place for place in range(8)
 )
-NEED_ROW: Final = 1 << 8  # Any cell of the role at all.
+NEED_SHIFT: Final = 1 << 8
+NEED_ROW: Final = 1 << 9  # Any cell of the role at all.
 # What each kind of entity keeps of these: most need no year's habits of an address.
 _ALL: Final = (1 << 8) - 1
 KEPT: Final = (
@@ -24,8 +25,8 @@ KEPT: Final = (
     NEED_RING | NEED_GAPS | NEED_24H | NEED_7D | NEED_30D,  # device
     NEED_RING | NEED_24H | NEED_7D | NEED_30D,  # ip
     _ALL,  # card
-    _ALL,  # merchant
-    _ALL,  # payee
+    _ALL | NEED_SHIFT,  # merchant
+    _ALL | NEED_SHIFT,  # payee
     NEED_24H | NEED_7D | NEED_30D,  # place
     NEED_PROFILE | NEED_24H | NEED_7D | NEED_30D,  # mcc
     NEED_24H | NEED_7D | NEED_30D,  # network
@@ -35,17 +36,18 @@ PROFILE_CELLS: Final = at.SCALAR_CELLS[
     at.SCALAR_CELLS.index("rank_below") : at.SCALAR_CELLS.index("weekday_of") + 1
 ]
 _GAP_CELLS: Final = at.SCALAR_CELLS[
-    at.SCALAR_CELLS.index("gap_least_us") : at.SCALAR_CELLS.index("gap_square_low") + 1
+    at.SCALAR_CELLS.index("gap_least_us") : at.SCALAR_CELLS.index("gap_others") + 1
 ]
 _PARTS: Final = (
     (NEED_RING, at.RING_CELLS),
     (NEED_GAPS, _GAP_CELLS),
     (NEED_PROFILE, PROFILE_CELLS),
-    (NEED_24H, tuple(f"{name}_24h" for name in at.HOUR_COLUMNS)),
+    (NEED_24H, (*at.LATE_CELLS, *(f"{name}_24h" for name in at.HOUR_COLUMNS))),
     (NEED_7D, tuple(f"{name}_7d" for name in at.DAY_COLUMNS)),
     (NEED_30D, tuple(f"{name}_30d" for name in at.DAY_COLUMNS)),
     (NEED_MAX, ("max_30d",)),
     (NEED_90D, tuple(f"{name}_90d" for name in at.WEEK_COLUMNS)),
+    (NEED_SHIFT, ("ticket_shift",)),
 )
 # Columns of windows that count feedback, and which; all others, and other parts, count attempts.
 ATTEMPTED: Final = 0
@@ -58,6 +60,8 @@ _TOLD_BY: Final = {
     "fraud_sum": FRAUD,
     "genuine": GENUINE,
 }
+# Kept besides: what a part is made from.
+_MADE_FROM: Final = {NEED_GAPS: NEED_RING, NEED_SHIFT: NEED_RING | NEED_PROFILE}
 
 # Where each kind of need stands in the array the kernel gets.
 ROLES_AT: Final = 0  # Parts to read, by role.
@@ -71,7 +75,7 @@ HABITS: Final = GRAPH + 1
 TRAVEL: Final = HABITS + 1
 WIDTH: Final = TRAVEL + 1
 # Sets and kinds the graph reads: `risk.graph`.
-_GRAPH_KINDS: Final = (at.USER, at.DEVICE, at.CARD, at.PAYEE)
+_GRAPH_KINDS: Final = (at.USER, at.DEVICE, at.CARD, at.PAYEE, at.MERCHANT)
 _GRAPH_SETS: Final = (
     (at.USER, at.DEVICE),
     (at.USER, at.CARD),
@@ -79,6 +83,8 @@ _GRAPH_SETS: Final = (
     (at.DEVICE, at.USER),
     (at.CARD, at.USER),
     (at.PAYEE, at.USER),
+    (at.NETWORK, at.DEVICE),
+    (at.CONFIG, at.DEVICE),
 )
 
 
@@ -111,7 +117,9 @@ def needs_of(cells: set[str]) -> npt.NDArray[np.int64]:
         parts = sum(bit for bit, names in _PARTS if used.intersection(names))
         needs[ROLES_AT + place] = parts | NEED_ROW if used else 0
         needs[ROWS_AT + kind] |= bool(used)
-        needs[PARTS_AT + kind] |= (parts | NEED_RING if parts & NEED_GAPS else parts) & KEPT[kind]
+        for part, sources in _MADE_FROM.items():
+            parts |= sources if parts & part else 0
+        needs[PARTS_AT + kind] |= parts & KEPT[kind]
         needs[NOTED_AT + kind] |= _noted(used)
     needs[GRAPH] = "graph" in prefixes
     needs[HABITS] = "habits" in prefixes

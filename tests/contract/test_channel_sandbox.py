@@ -15,7 +15,17 @@ from gateway.channels.base import ChannelProtocolError, Outcome
 from gateway.channels.sandbox import SandboxChannel
 from gateway.sandbox.app import Sandbox, build
 from gateway.sandbox.faults import Faults
-from tests.sandbox_world import JSON, SECRET, TIMEOUT_S, Clock, World, request, run
+from tests.sandbox_world import (
+    JSON,
+    TIMEOUT_S,
+    Clock,
+    World,
+    house,
+    refund_of,
+    request,
+    run,
+    trade,
+)
 
 
 def test_a_link_is_paid_and_the_gateway_hears_of_it_once(tmp_path: Path) -> None:
@@ -92,7 +102,7 @@ def test_a_delayed_payment_arrives_by_itself_unless_closed_by_then(tmp_path: Pat
     async def play(at: World) -> None:
         await at.act(at.link("T0000000001"), action="delay", delay_s="60")
         await at.act(at.link("T0000000002"), action="delay", delay_s="60")
-        closed = await at.channel.close("T0000000002", timeout_s=TIMEOUT_S)
+        closed = await at.channel.close(trade("T0000000002"), timeout_s=TIMEOUT_S)
         at.clock.forward(61)
         await at.until(lambda: bool(at.gateway.heard))
 
@@ -107,7 +117,7 @@ def test_late_money_arrives_although_the_trade_was_closed(tmp_path: Path) -> Non
     async def play(at: World) -> None:
         link = at.link()
         await at.act(link, action="late", delay_s="60")
-        closed = await at.channel.close("T0000000001", timeout_s=TIMEOUT_S)
+        closed = await at.channel.close(trade("T0000000001"), timeout_s=TIMEOUT_S)
         at.clock.forward(61)
         await at.until(lambda: bool(at.gateway.heard))
 
@@ -133,13 +143,13 @@ def test_an_expired_trade_is_closed_and_only_late_money_gets_in(tmp_path: Path) 
 
 def test_a_number_never_heard_of_is_closed_in_advance(tmp_path: Path) -> None:
     async def play(at: World) -> None:
-        closed = await at.channel.close("T0000000001", timeout_s=TIMEOUT_S)
+        closed = await at.channel.close(trade("T0000000001"), timeout_s=TIMEOUT_S)
 
         assert closed.outcome is Outcome.CLOSED
         assert (await at.act(at.link(), action="pay"))["code"] == "TRADE_CLOSED"
         late = await at.act(at.link(), action="late")
         assert (late["status"], late["amount_minor"]) == ("PAID", 12_30)
-        assert (await at.channel.close("T0000000001", timeout_s=1)).outcome is Outcome.PAID
+        assert (await at.channel.close(trade("T0000000001"), timeout_s=1)).outcome is Outcome.PAID
 
     run(tmp_path, play)
 
@@ -164,7 +174,7 @@ def test_refunds_are_idempotent_and_never_exceed_what_was_paid(tmp_path: Path) -
     async def play(at: World) -> None:
         async def refund(refund_no: str, amount_minor: int) -> Outcome:
             reply = await at.channel.refund(
-                "T0000000001", refund_no, amount_minor, "CNY", timeout_s=TIMEOUT_S
+                trade("T0000000001"), refund_of(amount_minor, refund_no), timeout_s=TIMEOUT_S
             )
             return reply.outcome
 
@@ -178,8 +188,12 @@ def test_refunds_are_idempotent_and_never_exceed_what_was_paid(tmp_path: Path) -
         assert await refund("R0000000001", 9_00) is Outcome.REJECTED
         assert await refund("R0000000002", 2_31) is Outcome.REJECTED
         assert await refund("R0000000002", 2_30) is Outcome.REFUNDED
-        known = await at.channel.query_refund("T0000000001", "R0000000002", timeout_s=TIMEOUT_S)
-        unknown = await at.channel.query_refund("T0000000001", "R0000000009", timeout_s=TIMEOUT_S)
+        known = await at.channel.query_refund(
+            trade("T0000000001"), refund_of(2_30, "R0000000002"), timeout_s=TIMEOUT_S
+        )
+        unknown = await at.channel.query_refund(
+            trade("T0000000001"), refund_of(2_30, "R0000000009"), timeout_s=TIMEOUT_S
+        )
         assert (known.outcome, known.amount_minor) == (Outcome.REFUNDED, 2_30)
         assert unknown.outcome is Outcome.NOT_FOUND
 
@@ -189,7 +203,9 @@ def test_refunds_are_idempotent_and_never_exceed_what_was_paid(tmp_path: Path) -
 def test_a_slow_refund_is_accepted_and_announced_when_done(tmp_path: Path) -> None:
     async def play(at: World) -> None:
         await at.act(at.link(), action="pay")
-        started = await at.channel.refund("T0000000001", "R0000000001", 5, "CNY", timeout_s=1)
+        started = await at.channel.refund(
+            trade("T0000000001"), refund_of(5, "R0000000001"), timeout_s=1
+        )
         at.clock.forward(3)
         await at.until(lambda: len(at.gateway.heard) == 2)
 
@@ -261,10 +277,14 @@ def test_an_error_or_a_timeout_is_unknown_and_never_a_refusal(
         await at.act(at.link(), action="pay")
         for _ in range(4):
             replies = [
-                await at.channel.query("T0000000001", timeout_s=0.05),
-                await at.channel.close("T0000000001", timeout_s=0.05),
-                await at.channel.refund("T0000000001", "R0000000001", 1, "CNY", timeout_s=0.05),
-                await at.channel.query_refund("T0000000001", "R0000000001", timeout_s=0.05),
+                await at.channel.query(trade("T0000000001"), timeout_s=0.05),
+                await at.channel.close(trade("T0000000001"), timeout_s=0.05),
+                await at.channel.refund(
+                    trade("T0000000001"), refund_of(1, "R0000000001"), timeout_s=0.05
+                ),
+                await at.channel.query_refund(
+                    trade("T0000000001"), refund_of(2_30, "R0000000001"), timeout_s=0.05
+                ),
                 await at.channel.pay(request(pay_type="wechat"), timeout_s=0.05),
             ]
             assert {reply.outcome for reply in replies} == {Outcome.UNKNOWN}
@@ -278,8 +298,8 @@ def test_nobody_listening_is_unknown_too() -> None:
             taken.bind(("127.0.0.1", 0))  # Bound and not listening: a connection is refused.
             base = f"http://127.0.0.1:{taken.getsockname()[1]}"
             async with httpx.AsyncClient() as client:
-                channel = SandboxChannel(base, SECRET, client, clock_us=Clock())
-                assert (await channel.query("T1", timeout_s=1)).outcome is Outcome.UNKNOWN
+                channel = SandboxChannel(base, b"secret", client, clock_us=Clock())
+                assert (await channel.query(trade("T1"), timeout_s=1)).outcome is Outcome.UNKNOWN
                 with pytest.raises(ChannelProtocolError, match="can't be had"):
                     await channel.bill("2025-11-22", timeout_s=1)
 
@@ -310,7 +330,9 @@ def test_a_reloaded_page_does_not_pay_again(tmp_path: Path) -> None:
 def test_the_bill_holds_the_day_and_another_day_is_empty(tmp_path: Path) -> None:
     async def play(at: World) -> None:
         await at.act(at.link(), action="pay")
-        await at.channel.refund("T0000000001", "R0000000001", 2_30, "CNY", timeout_s=TIMEOUT_S)
+        await at.channel.refund(
+            trade("T0000000001"), refund_of(2_30, "R0000000001"), timeout_s=TIMEOUT_S
+        )
         file = (await at.channel.bill("2025-11-22", timeout_s=TIMEOUT_S)).decode().splitlines()
         empty = (await at.channel.bill("2025-11-21", timeout_s=TIMEOUT_S)).decode().splitlines()
 
@@ -347,15 +369,15 @@ def test_the_whole_cycle_over_real_http(tmp_path: Path) -> None:
 
     async def play(base: str) -> None:
         async with httpx.AsyncClient() as client:
-            channel = SandboxChannel(base, SECRET, client, clock_us=clock)
+            channel = house(tmp_path, base, client, clock)
             wanted = request(pay_type="wechat", notify_url="")
             opened = await channel.pay(wanted, timeout_s=TIMEOUT_S)
             await client.post(opened.pay_url, data={"action": "pay"}, headers=JSON)
-            paid = await channel.query("T0000000001", timeout_s=TIMEOUT_S)
+            paid = await channel.query(trade("T0000000001"), timeout_s=TIMEOUT_S)
             refunded = await channel.refund(
-                "T0000000001", "R0000000001", 30, "CNY", timeout_s=TIMEOUT_S
+                trade("T0000000001"), refund_of(30, "R0000000001"), timeout_s=TIMEOUT_S
             )
-            closed = await channel.close("T0000000001", timeout_s=TIMEOUT_S)
+            closed = await channel.close(trade("T0000000001"), timeout_s=TIMEOUT_S)
             health = await client.get(f"{base}/healthz")
             file = await channel.bill("2025-11-22", timeout_s=TIMEOUT_S)
 
@@ -368,5 +390,5 @@ def test_the_whole_cycle_over_real_http(tmp_path: Path) -> None:
         assert health.json() == {"status": "ok", "pending_callbacks": 0}
         assert file.endswith(b"#SUMMARY,CNY,1,12.30,1,0.30,0.00\n#END,2\n")
 
-    with served(build(tmp_path, SECRET, clock)) as base:
+    with served(build(tmp_path, clock)) as base:
         asyncio.run(play(base))

@@ -1,15 +1,16 @@
 """Whatever was changed on its way between gateway and sandbox is refused, in both directions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway.channels.base import ChannelProtocolError, Outcome
+from gateway.channels.base import ChannelProtocolError, Notice, Outcome
 from gateway.channels.sandbox import SandboxChannel
-from tests.sandbox_world import BASE, SECRET, START_US, TIMEOUT_S, Clock, World, run
+from gateway.sandbox.protocols.house import House
+from tests.sandbox_world import BASE, START_US, TIMEOUT_S, Clock, World, house, run, trade
 
 
 def test_a_changed_link_is_refused(tmp_path: Path) -> None:
@@ -35,11 +36,11 @@ def test_requests_signed_with_another_secret_or_too_old_are_refused(tmp_path: Pa
     async def play(at: World) -> None:
         stranger = SandboxChannel(BASE, b"guessed", at.browser, clock_us=at.clock)
         behind = Clock(at.clock.now_us - 400_000_000)
-        sleeper = SandboxChannel(BASE, SECRET, at.browser, clock_us=behind)
+        sleeper = house(tmp_path, BASE, at.browser, behind)
 
         for channel in (stranger, sleeper):
             with pytest.raises(ChannelProtocolError):
-                await channel.close("T0000000001", timeout_s=TIMEOUT_S)
+                await channel.close(trade(), timeout_s=TIMEOUT_S)
         assert (await at.query()).outcome is Outcome.NOT_FOUND
 
     run(tmp_path, play)
@@ -82,9 +83,9 @@ def test_a_changed_answer_is_refused(
     async def play(at: World) -> None:
         await at.browser.get(at.link())
         async with httpx.AsyncClient(transport=Meddler(at.browser._transport, meddle)) as middle:
-            channel = SandboxChannel(BASE, SECRET, middle, clock_us=at.clock)
+            channel = house(tmp_path, BASE, middle, at.clock)
             with pytest.raises(ChannelProtocolError):
-                await channel.query("T0000000001", timeout_s=TIMEOUT_S)
+                await channel.query(trade("T0000000001"), timeout_s=TIMEOUT_S)
 
     run(tmp_path, play)
 
@@ -103,18 +104,20 @@ def test_a_recorded_answer_does_not_answer_another_question(tmp_path: Path) -> N
         async with httpx.AsyncClient(
             transport=Meddler(at.browser._transport, replay_first)
         ) as middle:
-            channel = SandboxChannel(BASE, SECRET, middle, clock_us=at.clock)
-            first = await channel.query("T0000000001", timeout_s=TIMEOUT_S)
+            channel = house(tmp_path, BASE, middle, at.clock)
+            first = await channel.query(trade("T0000000001"), timeout_s=TIMEOUT_S)
             assert first.outcome is Outcome.ACCEPTED
             with pytest.raises(ChannelProtocolError, match="wrong signature"):
-                await channel.query("T0000000001", timeout_s=TIMEOUT_S)
+                await channel.query(trade("T0000000001"), timeout_s=TIMEOUT_S)
 
     run(tmp_path, play)
 
 
 def test_a_changed_or_stale_notification_is_refused(tmp_path: Path) -> None:
     async def play(at: World) -> None:
-        from_sandbox = at.sandbox._wire.sign_notification
+        protocol = at.sandbox.protocols["sandbox"]
+        assert isinstance(protocol, House)
+        from_sandbox = protocol.wire.sign_notification
         body = json.dumps(
             {
                 "event_id": "E1",
@@ -131,7 +134,12 @@ def test_a_changed_or_stale_notification_is_refused(tmp_path: Path) -> None:
         old = from_sandbox(body, at.clock() - 400_000_000, True)
         broken = b'{"event_id": "E1", "event": "PAID", "trade_no": "T1", "amount_minor": "1"}'
 
-        assert at.channel.read_notification(headers, body).event_id == "E1"
+        async def read(given: Mapping[str, str], sent: bytes) -> str:
+            lower = {name.lower(): value for name, value in given.items()}
+            notice = Notice(headers=lower, body=sent)
+            return (await at.channel.read_notification(notice, timeout_s=1)).event_id
+
+        assert await read(headers, body) == "E1"
         for given, sent in (
             (headers, body.replace(b'"amount_minor": 1', b'"amount_minor": 9')),
             ({}, body),
@@ -144,6 +152,6 @@ def test_a_changed_or_stale_notification_is_refused(tmp_path: Path) -> None:
             (from_sandbox(b"x" * 70_000, at.clock(), True), b"x" * 70_000),
         ):
             with pytest.raises(ChannelProtocolError):
-                at.channel.read_notification(given, sent)
+                await read(given, sent)
 
     run(tmp_path, play)

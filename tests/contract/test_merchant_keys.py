@@ -1,5 +1,6 @@
 """Merchants, keys and the vault on a real database file."""
 
+import base64
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.domain.errors import ObjectNotFound
+from gateway import sm2
+from gateway.domain.errors import InvalidParameter, ObjectNotFound
 from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.sdk.signature import KeyPair
-from gateway.signing import sign, verify, verify_any
+from gateway.signing import canonical, sign, verify, verify_any
 from gateway.store.merchants import KeyRing, NewMerchant, create_merchant, rotate_key
 from gateway.store.tables import merchant_keys, merchants, metadata
 from gateway.store.vault import Vault, VaultDamaged
@@ -92,6 +94,25 @@ def test_rsa2_gives_two_pairs_that_fit(stand: Stand) -> None:
     theirs = KeyPair(made.secret, made.platform_public_key)
     assert verify(found.keys[0], PARAMS, theirs.sign(PARAMS))
     assert theirs.verify(PARAMS, sign(found.keys[0], PARAMS))
+
+
+def test_sm2_gives_two_pairs_that_fit(stand: Stand) -> None:
+    made = stand.merchant(Algorithm.SM2)
+    found = stand.ring.find(made.merchant_id)
+
+    assert found is not None
+    theirs, platform = (
+        sm2.PrivateKey.from_pem(made.secret.encode()),
+        sm2.PublicKey.from_pem(made.platform_public_key.encode()),
+    )
+    text = canonical(PARAMS).encode()
+    assert verify(found.keys[0], PARAMS, base64.b64encode(sm2.sign(theirs, text)).decode())
+    assert sm2.verify(platform, text, base64.b64decode(sign(found.keys[0], PARAMS)))
+
+
+def test_md5_is_not_given_out(stand: Stand) -> None:
+    with pytest.raises(InvalidParameter):
+        stand.merchant(Algorithm.MD5)
 
 
 def test_a_merchant_may_bring_its_own_public_key(stand: Stand) -> None:

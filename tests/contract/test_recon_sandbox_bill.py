@@ -7,7 +7,7 @@ from gateway.recon.bills import read_bill
 from gateway.recon.match import match
 from gateway.recon.record import Record, window_of
 from gateway.sandbox.faults import Faults
-from tests.sandbox_world import TIMEOUT_S, World, run
+from tests.sandbox_world import TIMEOUT_S, World, refund_of, run, trade
 
 DAY = "2025-11-22"
 TRADES = [f"T{number:010d}" for number in range(30)]
@@ -18,7 +18,9 @@ async def trade_and_book(at: World) -> list[Record]:
     ledger = []
     for trade_no in TRADES:
         await at.act(at.link(trade_no), action="pay")
-        await at.channel.refund(trade_no, f"R{trade_no}", 6_15, "CNY", timeout_s=TIMEOUT_S)
+        await at.channel.refund(
+            trade(trade_no), refund_of(6_15, f"R{trade_no}"), timeout_s=TIMEOUT_S
+        )
         ledger.append(Record("PAY", trade_no, "", 12_30, "CNY", at.clock(), "M1"))
         ledger.append(Record("REFUND", trade_no, f"R{trade_no}", 6_15, "CNY", at.clock(), "M1"))
     return ledger

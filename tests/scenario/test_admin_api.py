@@ -14,12 +14,14 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from gateway.channels.sandbox import SandboxChannel
+from gateway.clock import wall_clock_us
 from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFound
 from gateway.http.admin_api import BODY_BYTES_MAX, AdminDeps, admin_router, read_actor
 from gateway.payments.context import Context, PaymentConfig
+from gateway.payments.route import Health, Routes
 from gateway.store import tables
 from gateway.store.event_log import EventLog
-from gateway.store.unit_of_work import Writer, open_sqlite, reader
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from tests.seeded import NOW_US, empty_database, order_row
 
 TOKEN = "synthetic-operator-token"  # noqa: S105 - opens nothing but this test
@@ -83,8 +85,8 @@ async def at_the_desk(var: Path) -> AsyncIterator[Desk]:
     raw = open_sqlite(path, read_only=True)
     async with httpx.AsyncClient() as outward:
         context = Context(
-            writer=Writer(path),
-            reader=reader(path),
+            writer=SqliteWriter(path),
+            reader=SqliteDatabase(path).reader(),
             raw_reader=raw,
             risk=None,
             log=EventLog(),
@@ -93,7 +95,7 @@ async def at_the_desk(var: Path) -> AsyncIterator[Desk]:
                     "http://127.0.0.1:9", b"s" * 32, outward, clock_us=_clock_us
                 )
             },
-            route={},
+            routes=Routes(Health(wall_clock_us)),
             clock_us=_clock_us,
             config=PaymentConfig(channel_notify_url="http://127.0.0.1:9/{channel}"),
         )

@@ -1,10 +1,13 @@
 """Who may come in: the order of the questions and what a stranger learns."""
 
+import asyncio
+
 import pytest
 
 from gateway.domain.errors import BadSignature, InvalidParameter
 from gateway.domain.merchant import Algorithm, MerchantKey, MerchantStatus
-from gateway.http.admission import Stale, admit
+from gateway.http import admission
+from gateway.http.admission import Sender, Stale
 from gateway.http.schemas import Params
 from gateway.signing import sign
 from gateway.store.merchants import MerchantRecord
@@ -23,6 +26,10 @@ class TwoKeys:
         return MerchantRecord(
             merchant_id="M1", name="", mcc="", status=MerchantStatus.ACTIVE, keys=(NEW, OLD)
         )
+
+
+def admit(params: Params, keys: TwoKeys, *, now_us: int, window_s: int) -> Sender:
+    return asyncio.run(admission.admit(params, keys, now_us=now_us, window_s=window_s))
 
 
 def request(key: MerchantKey = OLD, **changes: str) -> Params:

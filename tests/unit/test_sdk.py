@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from gateway import sm2
 from gateway.domain.merchant import Algorithm, MerchantKey
 from gateway.http.schemas import read_create, read_query, read_refund
 from gateway.http.wire import KNOWN_NAMES, parse
@@ -31,7 +32,7 @@ from gateway.sdk import (
     SignatureRefused,
     wire,
 )
-from gateway.sdk.signature import SharedSecret
+from gateway.sdk.signature import ExternalKey, SharedSecret
 from gateway.signing import sign, verify
 
 NOW_S = 1_700_000_000.0
@@ -339,10 +340,32 @@ def test_rsa2_signs_with_the_merchants_key_and_verifies_with_the_platforms() -> 
     assert create(shop).trade_no == "T1"
 
 
+def test_a_key_in_a_module_of_the_merchants_signs_sm2() -> None:
+    merchant, platform = sm2.PrivateKey.generate(), sm2.PrivateKey.generate()
+    key = MerchantKey(
+        "K", "M1", Algorithm.SM2, b"", merchant.public_key().to_pem(), platform.to_pem(), 0
+    )
+    theirs = ExternalKey(
+        "SM2",
+        sign=lambda text: sm2.sign(merchant, text),
+        verify=lambda text, raw: sm2.verify(platform.public_key(), text, raw),
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        params = parse("", request.content)
+        assert verify(key, params, str(params["sign"]))
+        return httpx.Response(200, json=CREATED | {"sign": sign(key, text_of(CREATED))})
+
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+
+    assert create(Client("http://gateway.test", "M1", credentials=theirs, http=http)).trade_no
+    assert not theirs.verify({"a": "1"}, "no base64")
+
+
 def test_keys_that_do_not_fit_are_refused_at_once() -> None:
     with pytest.raises(ValueError, match="either secret"):
         Client("http://gateway.test", "M1")
-    with pytest.raises(ValueError, match="HMAC-SHA256, not RSA2"):
+    with pytest.raises(ValueError, match="not RSA2"):
         Client("http://gateway.test", "M1", secret="s", algorithm="RSA2")  # noqa: S106 - made up
 
 

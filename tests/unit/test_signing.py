@@ -15,8 +15,17 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from gateway import sm2
 from gateway.domain.merchant import Algorithm, MerchantKey
-from gateway.signing import UnusableKey, canonical, sign, unusable_public_key, verify, verify_any
+from gateway.signing import (
+    BadPublicKey,
+    UnusableKey,
+    canonical,
+    read_public_key,
+    sign,
+    verify,
+    verify_any,
+)
 
 PARAMS = {"merchant_id": "M1", "total_amount": "12.30", "subject": "茶"}
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -40,6 +49,29 @@ def pair() -> MerchantKey:
     return MerchantKey("K2", "M1", Algorithm.RSA2, b"", public_pem(private_key()), private, 0)
 
 
+def hashed(algorithm: Algorithm, secret: bytes = b"s3cret") -> MerchantKey:
+    return MerchantKey(f"K-{algorithm}", "M1", algorithm, secret, b"", b"", 0)
+
+
+@cache
+def sm2_pair() -> MerchantKey:
+    private = sm2.PrivateKey.generate()
+    public = private.public_key().to_pem()
+    return MerchantKey("K-SM2", "M1", Algorithm.SM2, b"", public, private.to_pem(), 0)
+
+
+EVERY_KEY = [
+    shared(),
+    pair(),
+    sm2_pair(),
+    *(hashed(algorithm) for algorithm in (Algorithm.SHA256, Algorithm.SM3, Algorithm.MD5)),
+]
+
+
+def test_every_algorithm_is_tried_here() -> None:
+    assert {key.algorithm for key in EVERY_KEY} == set(Algorithm)
+
+
 def test_the_text_is_sorted_by_bytes_and_drops_sign_and_empty_values() -> None:
     params = {"b": "2", "Z": "0", "_": "1", "sign": "x", "empty": "", "null": None, "名": "值"}
 
@@ -57,7 +89,7 @@ def test_hex_is_taken_in_either_case() -> None:
     assert verify(shared(), PARAMS, sign(shared(), PARAMS).upper())
 
 
-@pytest.mark.parametrize("key", [shared(), pair()])
+@pytest.mark.parametrize("key", EVERY_KEY, ids=repr)
 def test_a_signature_holds_for_its_text_alone(key: MerchantKey) -> None:
     signature = sign(key, PARAMS)
 
@@ -66,7 +98,7 @@ def test_a_signature_holds_for_its_text_alone(key: MerchantKey) -> None:
     assert not verify(key, PARAMS | {"extra": "1"}, signature)
 
 
-@pytest.mark.parametrize("key", [shared(), pair()])
+@pytest.mark.parametrize("key", EVERY_KEY, ids=repr)
 @pytest.mark.parametrize(
     "garbage", ["", "x", "é" * 64, "\ud800" * 64, "0" * 64, "=" * 344, "A" * 344]
 )
@@ -84,6 +116,38 @@ def test_a_public_key_is_never_a_shared_secret() -> None:
     forged = sign(shared(known), PARAMS)
 
     assert not verify(pair(), PARAMS, forged)
+
+
+@pytest.mark.parametrize("key", EVERY_KEY, ids=repr)
+def test_no_key_verifies_what_another_algorithm_signed(key: MerchantKey) -> None:
+    # The same secret, and the public key as a secret: neither may cross over.
+    others = [other for other in EVERY_KEY if other.algorithm is not key.algorithm]
+    forged = [hashed(a, key.public_key_pem) for a in Algorithm if a.is_shared]
+
+    for other in others + forged:
+        if other.secret or not other.algorithm.is_shared:
+            assert not verify(key, PARAMS, sign(other, PARAMS)), other
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.SHA256, Algorithm.SM3, Algorithm.MD5])
+def test_the_literal_rule_hashes_text_and_secret(algorithm: Algorithm) -> None:
+    said = f"{canonical(PARAMS)}s3cret".encode()
+    expected = {
+        Algorithm.SHA256: hashlib.sha256(said).hexdigest(),
+        Algorithm.SM3: sm2.sm3(said).hex(),
+        Algorithm.MD5: hashlib.md5(said).hexdigest(),  # noqa: S324 - the algorithm under test
+    }
+
+    assert sign(hashed(algorithm), PARAMS) == expected[algorithm]
+    assert verify(hashed(algorithm), PARAMS, expected[algorithm].upper())
+    assert not verify(hashed(algorithm, b""), PARAMS, expected[algorithm])
+
+
+def test_sm3_is_the_standards() -> None:
+    # GB/T 32905-2016, annex A.1.
+    expected = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+
+    assert sm2.sm3(b"abc").hex() == expected
 
 
 def test_an_hmac_of_an_empty_secret_is_refused() -> None:
@@ -144,6 +208,8 @@ def test_a_key_without_its_secret_does_not_sign() -> None:
         sign(broken, PARAMS)
     with pytest.raises(UnusableKey):
         sign(shared(b""), PARAMS)
+    with pytest.raises(UnusableKey):
+        sign(MerchantKey("K", "M", Algorithm.SM2, b"", b"", b"no key", 0), PARAMS)
 
 
 def test_a_key_never_shows_its_secret() -> None:
@@ -151,14 +217,35 @@ def test_a_key_never_shows_its_secret() -> None:
     assert "PRIVATE" not in repr(pair())
 
 
-def test_a_merchants_public_key_must_be_rsa_of_2048_bits() -> None:
+def test_a_merchants_rsa_key_must_be_strong_and_ordinary() -> None:
     small = rsa.generate_private_key(public_exponent=65_537, key_size=1024)  # noqa: S505 - refused
+    odd = rsa.generate_private_key(public_exponent=3, key_size=2048)
     curve = ec.generate_private_key(ec.SECP256R1())
+    good = public_pem(private_key())
 
-    assert unusable_public_key(public_pem(private_key())) == ""
-    assert "2048" in unusable_public_key(public_pem(small))
-    assert "RSA" in unusable_public_key(public_pem(curve))
-    assert "PEM" in unusable_public_key(b"nothing")
+    assert read_public_key(Algorithm.RSA2, good.decode()) == good
+    for key, why in ((small, "2048"), (odd, "65537"), (curve, "RSA")):
+        with pytest.raises(BadPublicKey, match=why):
+            read_public_key(Algorithm.RSA2, public_pem(key).decode())
+    for text in ("nothing", "", "\ud800", sm2_pair().public_key_pem.decode()):
+        with pytest.raises(BadPublicKey):
+            read_public_key(Algorithm.RSA2, text)
+
+
+def test_a_merchants_sm2_key_comes_as_pem_or_hex() -> None:
+    pem = sm2_pair().public_key_pem
+    point = sm2.PublicKey.from_pem(pem).to_bytes().hex()
+
+    assert read_public_key(Algorithm.SM2, pem.decode()) == pem
+    assert read_public_key(Algorithm.SM2, point) == pem
+    for text in ("", "04", "\ud800", point[:-2] + "00", public_pem(private_key()).decode()):
+        with pytest.raises(BadPublicKey):
+            read_public_key(Algorithm.SM2, text)
+
+
+def test_a_shared_secret_has_no_public_key() -> None:
+    with pytest.raises(BadPublicKey, match="shared secret"):
+        read_public_key(Algorithm.SM3, public_pem(private_key()).decode())
 
 
 def test_a_weak_stored_key_verifies_nothing() -> None:

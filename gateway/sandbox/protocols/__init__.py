@@ -1,1 +1,1 @@
-"""The wire protocols the sandbox speaks, one file each, named as the adapter it answers."""
+"""The wire protocols the sandbox speaks, one file each, named as in `gateway.channels`."""

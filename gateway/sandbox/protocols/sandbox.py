@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 from gateway.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
-from gateway.sandbox.trades import Opening, Refund, Refusal, Trade
+from gateway.sandbox.trades import Opening, Refund, Refusal, Trade, bad_request
 
 NAME: Final = "sandbox"
 CLOCK_TOLERANCE_S: Final = 300
@@ -34,11 +34,6 @@ _LINK_NAMES: Final = (
     "subject",
     "trade_no",
 )
-
-
-def bad_request(field: str, problem: str) -> Refusal:
-    """Make the refusal of a malformed field."""
-    return Refusal(400, "BAD_REQUEST", f"{field}: {problem}", f"参数错误: {field}")
 
 
 @dataclass(frozen=True, slots=True)

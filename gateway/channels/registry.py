@@ -1,0 +1,8 @@
+"""Every kind of payment system the gateway speaks to: the one table a new adapter is added to."""
+
+from typing import Final
+
+from gateway.channels import sandbox
+from gateway.channels.base import Adapter
+
+ADAPTERS: Final[dict[str, Adapter]] = {adapter.kind: adapter for adapter in (sandbox.ADAPTER,)}

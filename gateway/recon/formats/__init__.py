@@ -1,0 +1,1 @@
+"""The channels' bill formats, one file each, named as in `gateway.channels`."""
