@@ -57,6 +57,7 @@ from risk import Engine as RiskEngine
 from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
+NOTIFY_PATH = "/api/channel/{channel}/notify"
 SNAPSHOT = "risk.snapshot"
 
 
@@ -309,7 +310,7 @@ def _context(
         route=dict.fromkeys((pay_type.value for pay_type in PayType), "sandbox"),
         clock_us=clock_us,
         config=PaymentConfig(
-            channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
+            channel_notify_url=settings.gateway_url + NOTIFY_PATH,
             order_timeout_s=settings.order_timeout_s,
             review_hold_s=settings.review_hold_s,
             channel_timeout_s=settings.channel_timeout_s,
@@ -335,7 +336,7 @@ def _worker_tasks(
 
 
 def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
-    return build_sandbox(settings.var, clock_us)
+    return build_sandbox(settings.var, clock_us, webhook_url=settings.gateway_url + NOTIFY_PATH)
 
 
 def _reconciler(
