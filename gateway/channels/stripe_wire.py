@@ -68,7 +68,9 @@ def to_units(amount_minor: int, currency: str) -> int | None:
     sent, used = _DECIMALS.get(currency, (digits, digits))
     if amount_minor % 10 ** max(digits - used, 0):
         return None
-    return amount_minor * 10**sent // 10**digits
+    sent_per_whole: int = 10**sent
+    minor_per_whole: int = 10**digits
+    return amount_minor * sent_per_whole // minor_per_whole
 
 
 def to_minor(units: int, currency: str) -> int:
@@ -79,7 +81,8 @@ def to_minor(units: int, currency: str) -> int:
     """
     digits = MINOR_DIGITS[currency]
     sent, _ = _DECIMALS.get(currency, (digits, digits))
-    amount_minor, rest = divmod(units * 10**digits, 10**sent)
+    sent_per_whole: int = 10**sent
+    amount_minor, rest = divmod(units * 10**digits, sent_per_whole)
     if rest:
         raise ChannelProtocolError(f"stripe: {units} isn't a whole amount of {currency}")
     return amount_minor

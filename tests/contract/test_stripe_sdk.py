@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from gateway.recon.formats.stripe import COLUMNS
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account
 from tests.live_sandbox import LiveSandbox, live_sandbox
 
 SESSION: dict[str, Any] = {
@@ -39,7 +39,7 @@ def at(tmp_path: Path) -> Iterator[LiveSandbox]:
 
 
 def client(at: LiveSandbox, **changes: str) -> stripe.StripeClient:
-    told = accounts(at.var, at.base_url)["stripe"] | changes
+    told = dict(account("stripe", at.var, at.base_url)) | changes
     return stripe.StripeClient(
         told["secret_key"],
         base_addresses={"api": told["base_url"], "files": told["files_url"]},
@@ -50,7 +50,7 @@ def client(at: LiveSandbox, **changes: str) -> stripe.StripeClient:
 
 def events(at: LiveSandbox) -> list[stripe.Event]:
     """What the merchant heard; the client must believe each."""
-    secret = accounts(at.var, at.base_url)["stripe"]["webhook_secret"]
+    secret = account("stripe", at.var, at.base_url)["webhook_secret"]
     return [
         stripe.Webhook.construct_event(body, headers["stripe-signature"], secret, api_key="sk")
         for headers, body in at.heard
@@ -163,7 +163,7 @@ def test_a_report_runs_and_is_downloaded(at: LiveSandbox) -> None:
     done = sdk.v1.reporting.report_runs.retrieve(run.id)
     assert (run.status, done.status) == ("pending", "succeeded")
     assert done.result is not None
-    told = accounts(at.var, at.base_url)["stripe"]
+    told = account("stripe", at.var, at.base_url)
     url = f"{told['files_url']}/v1/files/{done.result.id}/contents"
     file = httpx.get(url, auth=(told["secret_key"], ""), trust_env=False)
     assert file.text.splitlines()[0] == ",".join(COLUMNS)
@@ -186,7 +186,7 @@ def test_the_client_refuses_a_changed_event(at: LiveSandbox) -> None:
     paid(at, client(at))
     at.wait(lambda: bool(at.heard))
     headers, body = at.heard[0]
-    secret = accounts(at.var, at.base_url)["stripe"]["webhook_secret"]
+    secret = account("stripe", at.var, at.base_url)["webhook_secret"]
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.Webhook.construct_event(
             body.replace(b"1230", b"1231"), headers["stripe-signature"], secret, api_key="sk"
