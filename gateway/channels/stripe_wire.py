@@ -82,7 +82,8 @@ def to_minor(units: int, currency: str) -> int:
     digits = MINOR_DIGITS[currency]
     sent, _ = _DECIMALS.get(currency, (digits, digits))
     sent_per_whole: int = 10**sent
-    amount_minor, rest = divmod(units * 10**digits, sent_per_whole)
+    minor_per_whole: int = 10**digits
+    amount_minor, rest = divmod(units * minor_per_whole, sent_per_whole)
     if rest:
         raise ChannelProtocolError(f"stripe: {units} isn't a whole amount of {currency}")
     return amount_minor
