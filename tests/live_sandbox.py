@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 
 from gateway.sandbox.app import build
 from gateway.sandbox.faults import NO_FAULTS, Faults
-from gateway.wiring import wall_clock_us
+from gateway.clock import wall_clock_us
 
 
 @dataclass
