@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import house
+from gateway.sandbox.protocols import ecny, house
 from gateway.sandbox.protocols.base import WireProtocol
 
-PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (house.House,)
+PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (house.House, ecny.Ecny)
 
 
 def keys_in(var: Path) -> Keys:
