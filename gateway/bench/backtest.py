@@ -220,7 +220,7 @@ def _repeated_parts(
 ) -> tuple[MatrixPart, ...]:
     """Payments again and again, by columns, with the model's output as it is stored."""
     attempts = events[events[:, KIND] == 0]
-    raw = model.raw(matrix, threads=THREADS)
+    raw = model.raw(lambda place: matrix[:, place], len(matrix))
     parts = []
     for low in range(0, count, PART_ROWS):
         numbers = np.arange(low, min(low + PART_ROWS, count))

@@ -15,9 +15,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backtest.forest import Columns
 from models.backtest.scoring import BatchModel
 from risk.features import event as layout
-from risk.features.catalogue import FEATURE_COUNT, FEATURE_HASH, FEATURE_NAMES, FEATURES
+from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES, FEATURES
 from risk.features.definition import Feature
 from risk.features.event import FIELDS
 from risk.features.replay import replay
@@ -160,12 +161,11 @@ class Block:
         """Return for which rows the model's output of this version is stored."""
         return self.part.is_word(SCORED_BY, version)[self.low : self.high]
 
-    def matrix(self, picked: Mask, width: int) -> Floats:
-        """Return the first `width` features of the picked rows, a row a payment."""
-        rows = np.empty((int(picked.sum()), width), order="F")
-        for place in range(width):
-            rows[:, place] = self.feature(place)[picked]
-        return rows
+    def features_of(self, picked: Mask) -> Columns:
+        """Return the features of the picked rows, each read when it is asked for."""
+        if picked.all():
+            return self.feature
+        return lambda place: self.feature(place)[picked]
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _by_columns(
     features = np.asfortranarray(matrix)
     extra, text = {}, {}
     if model is not None:
-        extra[SCORE_RAW] = model.raw(features[:, :FEATURE_COUNT])
+        extra[SCORE_RAW] = model.raw(lambda place: features[:, place], len(features))
         text[SCORED_BY] = [model.meta.version] * len(attempts)
     return MatrixPart(features, np.asfortranarray(attempts), names, extra=extra, text=text)
 

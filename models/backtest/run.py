@@ -225,7 +225,7 @@ def _scored(side: Setup, block: Block, picked: Mask, scores: dict[str, Floats]) 
             raw[stored] = block.column(SCORE_RAW)[stored]
         missing = picked & ~stored
         if missing.any():
-            raw[missing] = model.raw(block.matrix(missing, len(model.meta.feature_names)))
+            raw[missing] = model.raw(block.features_of(missing), int(missing.sum()))
         scores[version] = model.probability(raw)
     payments = Payments(
         amount_minor=block.field(AMOUNT),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backtest.forest import Forest, NotPlain, read_forest, trusted
+from models.backtest.forest import Columns, Forest, NotPlain, read_forest, trusted
 from risk.policy import Thresholds
 from risk.scorer import MODEL_FILE, BundleMeta, BundleRefused, load_bundle
 
@@ -55,17 +55,18 @@ class BatchModel:
         if self._forest is None:
             self._by_lightgbm(np.zeros((1, len(self.meta.feature_names))))
 
-    def raw(self, rows: Floats, *, threads: int = 1) -> Floats:
-        """Return the model's own output for rows of features, shape ``(n, F)``."""
-        if not len(rows):
+    def raw(self, columns: Columns, rows_count: int) -> Floats:
+        """Return the model's own output for columns of features, shape ``(rows_count,)``."""
+        if not rows_count:
             return np.zeros(0)
         forest = self._forest
-        if forest is None:
-            return self._by_lightgbm(rows, threads=threads)
-        return forest.predict(rows, threads=threads)
+        if forest is not None:
+            return forest.predict(columns, rows_count)
+        width = len(self.meta.feature_names)
+        return self._by_lightgbm(np.stack([columns(place) for place in range(width)], axis=1))
 
-    def _by_lightgbm(self, rows: Floats, *, threads: int = 1) -> Floats:
-        return np.asarray(self._booster.predict(rows, num_threads=threads), dtype=np.float64)
+    def _by_lightgbm(self, rows: Floats) -> Floats:
+        return np.asarray(self._booster.predict(rows, num_threads=1), dtype=np.float64)
 
     def probability(self, raw: Floats) -> Floats:
         """Return the calibrated probability of fraud."""
