@@ -30,7 +30,7 @@ from gateway.recon.record import window_of
 from gateway.recon.run import Comparison
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account
 from gateway.settings import Settings
 from gateway.signing import sign
 from gateway.store.alerts import AlertBook
@@ -295,9 +295,10 @@ def _context(
     log = EventLog()
     engine = reader(settings.database_path)
     raw_reader = open_sqlite(settings.database_path, read_only=True)
-    told = accounts(settings.var, settings.sandbox_url or settings.gateway_url + SANDBOX_PATH)
+    sandbox_url = settings.sandbox_url or settings.gateway_url + SANDBOX_PATH
     channels: dict[str, Channel] = {
-        kind: ADAPTERS[kind].open(kind, told[kind], client, clock_us) for kind in ADAPTERS
+        kind: adapter.open(kind, account(kind, settings.var, sandbox_url), client, clock_us)
+        for kind, adapter in ADAPTERS.items()
     }
     return Context(
         writer=Writer(settings.database_path, prologue=log.write, committed=log.committed),
