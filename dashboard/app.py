@@ -32,9 +32,10 @@ _STYLE = """<style>
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """Read the console's own arguments: ``--var`` and ``--api-url``."""
+    """Read the console's own arguments."""
     parser = argparse.ArgumentParser("yumen console")
     parser.add_argument("--var", type=Path, default=Path("var"))
+    parser.add_argument("--database-url", default="")
     parser.add_argument("--api-url", default="http://127.0.0.1:8000")
     return parser.parse_known_args(argv)[0]
 
@@ -65,6 +66,7 @@ def main() -> None:
     console = Console(
         var=given.var,
         api_url=given.api_url,
+        database_url=given.database_url,
         clock_us=lambda: time.time_ns() // 1_000,
         words=words,
         zone=zone(st.context.timezone),

@@ -44,7 +44,9 @@ OPTIONS: dict[str, str] = {
 }
 
 
-def command(python: str, var: Path, api_url: str, port: int) -> list[str]:
+def command(
+    python: str, var: Path, api_url: str, port: int, *, database_url: str = ""
+) -> list[str]:
     """Return the command that serves the console.
 
     Args:
@@ -52,8 +54,11 @@ def command(python: str, var: Path, api_url: str, port: int) -> list[str]:
         var: The folder of all embedded state: database and operator token.
         api_url: Base URL of the gateway, for its admin API.
         port: Port of the console, on the loopback address alone.
+        database_url: The gateway's database, without a password; empty: the one in the folder.
     """
     flags = [f"--{name}={value}" for name, value in OPTIONS.items()]
     app_arguments = ["--var", str(var.absolute()), "--api-url", api_url]
+    if database_url:
+        app_arguments += ["--database-url", database_url]
     run = [python, "-m", "streamlit", "run", str(APP), f"--server.port={port}"]
     return [*run, *flags, "--", *app_arguments]

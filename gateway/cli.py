@@ -33,11 +33,13 @@ app = typer.Typer(
 for group in ("audit", "backtest", "geo", "graph", "lists", "merchant", "policy", "rules"):
     app.add_typer(importlib.import_module(f"gateway.commands.{group}").app, name=group)
 
-# A replay opens every payment by a link and never calls out: no channel runs beside it.
+# A replay opens every payment by a link and never calls out: no channel runs beside it. Its
+# payments are history: they never go into the database that the settings name.
 # Nor does it look for communities: its clock runs a year in minutes.
 _REPLAYED = {
     "sandbox_url": "http://127.0.0.1:9",
     "sandbox_mode": True,
+    "database_url": "",
     "graph_refresh_interval_s": 0,
 }
 
@@ -107,8 +109,15 @@ def console(
     settings = settings_of(var=var)
     from dashboard.launch import command
 
-    line = command(sys.executable, settings.var, gateway_url or settings.gateway_url, port)
-    os.execv(line[0], line)  # noqa: S606 - our own command; the console takes this process over
+    url, environment = settings.database.as_argument()
+    line = command(
+        sys.executable,
+        settings.var,
+        gateway_url or settings.gateway_url,
+        port,
+        database_url=url,
+    )
+    os.execve(line[0], line, {**os.environ, **environment})  # noqa: S606 - our own command; the console takes this process over
 
 
 @app.command()
@@ -117,10 +126,10 @@ def migrate(var: Var = None, as_json: AsJson = False) -> None:
     from gateway.store.migrate import migrate as upgrade
     from gateway.store.migrate import revision_of
 
-    path = settings_of(var=var).database_path
-    changed = upgrade(path)
-    revision = revision_of(path)
-    line = f"{path} is at revision {revision}{' now' if changed else ''}"
+    database = settings_of(var=var).database
+    changed = upgrade(database)
+    revision = revision_of(database)
+    line = f"{database.name} is at revision {revision}{' now' if changed else ''}"
     emit({"revision": revision, "changed": changed}, [line], as_json=as_json)
 
 
@@ -146,6 +155,7 @@ def demo(
 
     settings = settings_of(var=var, port=port)
     options = Options(
+        database=settings.database,
         var=settings.var,
         host=settings.host,
         port=settings.port,
@@ -157,7 +167,15 @@ def demo(
     )
 
     def enrol_now(name: str, algorithm: str, mcc: str, status: MerchantStatus) -> NewMerchant:
-        return enrol(settings.var, name, algorithm, mcc, now_us=clock_us(), status=status)
+        return enrol(
+            settings.database,
+            settings.var,
+            name,
+            algorithm,
+            mcc,
+            now_us=clock_us(),
+            status=status,
+        )
 
     summary = run(options, enrol_now, clock_us=clock_us, environ=os.environ)
     emit(summary.as_dict(), summary.lines(), as_json=as_json)
@@ -181,6 +199,7 @@ def replay(
     from gateway import wiring
     from gateway.offline import enrol
     from gateway.replay.run import Options, run
+    from gateway.store.database import embedded
     from gateway.store.merchants import NewMerchant
 
     settings = settings_of(var=var)
@@ -194,7 +213,7 @@ def replay(
         return wiring.build(replayed, clock_us=event_clock_us)
 
     def enrol_then(folder: Path, name: str, now_us: int) -> NewMerchant:
-        return enrol(folder, name, Algorithm.HMAC_SHA256.value, "", now_us=now_us)
+        return enrol(embedded(folder), folder, name, Algorithm.HMAC_SHA256.value, "", now_us=now_us)
 
     report = run(options, build, enrol_then)
     emit(report.as_dict(), report.lines(), as_json=as_json)
@@ -220,8 +239,9 @@ def train(
     from gateway.training import Source, train_and_register
 
     source = Source(synthetic=synthetic, from_history=from_history, data=data, mapping=mapping)
+    settings = settings_of(var=var)
     result = train_and_register(
-        settings_of(var=var).var, source, seed=seed, promote=promote, now_us=clock_us()
+        settings.database, settings.var, source, seed=seed, promote=promote, now_us=clock_us()
     )
     emit(result, [f"{key:22} {value}" for key, value in result.items()], as_json=as_json)
 
@@ -235,7 +255,8 @@ def explain(
     """Show a stored decision and recompute it from the log (解释一笔决策)."""
     from gateway.explain import explain as look
 
-    explanation = look(settings_of(var=var).var, number)
+    settings = settings_of(var=var)
+    explanation = look(settings.database, settings.var / "bundles", number)
     emit(explanation.as_dict(), explanation.lines(), as_json=as_json)
     raise typer.Exit(0 if explanation.equal else 1)
 
@@ -276,7 +297,7 @@ def screenshots(
     from gateway.queries.reader import ReaderError, open_reader
 
     try:  # A picture of an empty console shows nobody anything.
-        open_reader(settings_of(var=var).var).dispose()
+        open_reader(settings_of(var=var).database).dispose()
     except ReaderError as problem:
         raise Refused(f"{problem}; start yumen demo first") from problem
     for picture in screens.shoot(console_url, output):
@@ -302,6 +323,7 @@ def doctor(
         for path in reference.write(Path.cwd(), Settings):
             typer.echo(f"wrote {path}", err=as_json)
     checks = medicine.examine(
+        database=settings.database,
         var=settings.var,
         host=settings.host,
         ports=(settings.port, console_port),

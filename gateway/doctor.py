@@ -10,12 +10,16 @@ import importlib.util
 import json
 import shutil
 import socket
-import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.store.database import Database
 
 PYTHON_MIN = (3, 11)
 DISK_FREE_BYTES_MIN = 1 << 30
@@ -43,10 +47,13 @@ class Check:
     mend: str = ""
 
 
-def examine(*, var: Path, host: str, ports: Sequence[int], now_us: int) -> tuple[Check, ...]:
+def examine(
+    *, database: Database, var: Path, host: str, ports: Sequence[int], now_us: int
+) -> tuple[Check, ...]:
     """Look at everything.
 
     Args:
+        database: The gateway's.
         var: Folder of the embedded state.
         host: Address the servers bind to.
         ports: Ports they want.
@@ -58,11 +65,11 @@ def examine(*, var: Path, host: str, ports: Sequence[int], now_us: int) -> tuple
         ("lightgbm", check_lightgbm),
         ("numba", check_numba),
         ("disk", lambda: check_disk(var)),
-        ("clock", lambda: check_clock(var, now_us)),
-        ("database", lambda: check_database(var / "yumen.db")),
-        ("ledger", lambda: check_ledger(var)),
-        ("policy", lambda: check_policy(var)),
-        ("alerts", lambda: check_alerts(var, now_us)),
+        ("clock", lambda: check_clock(database, now_us)),
+        ("database", lambda: check_database(database)),
+        ("ledger", lambda: check_ledger(database)),
+        ("policy", lambda: check_policy(database)),
+        ("alerts", lambda: check_alerts(database, now_us)),
         ("model", lambda: check_model(var / "bundles")),
     ]
     looks += [(f"port {port}", _port_look(host, port)) for port in ports]
@@ -90,7 +97,7 @@ def _port_look(host: str, port: int) -> Callable[[], Check]:
 def _guarded(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
-    except (OSError, sqlite3.Error, ImportError, ValueError, LookupError) as problem:
+    except (OSError, SQLAlchemyError, ImportError, ValueError, LookupError) as problem:
         detail = f"{type(problem).__name__}: {problem}"
         return Check(name, State.BAD, detail, "Mend what the message says and run doctor again.")
 
@@ -148,53 +155,55 @@ def check_disk(var: Path) -> Check:
     return Check("disk", State.GOOD, detail)
 
 
-def check_clock(var: Path, now_us: int) -> Check:
+def check_clock(database: Database, now_us: int) -> Check:
     """The clock is plausible, and not behind what is already stored."""
     mend = "Set the clock (timedatectl set-ntp true): signatures and time-outs depend on it."
     if now_us < CLOCK_EARLIEST_US:
         return Check("clock", State.BAD, "is before 2025", mend)
-    last_us = _last_event_us(var / "yumen.db")
+    last_us = _last_event_us(database)
     if last_us > now_us + CLOCK_STEP_US_MAX:
         behind_s = (last_us - now_us) / 1e6
         return Check("clock", State.BAD, f"{behind_s:.0f} s behind the newest stored order", mend)
     return Check("clock", State.GOOD, "plausible")
 
 
-def _last_event_us(path: Path) -> int:
-    if not path.is_file():
+def _last_event_us(database: Database) -> int:
+    if not database.exists():
         return 0
-    with _read_only(path) as conn:
-        if not conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'orders'").fetchone():
-            return 0
-        return int(conn.execute("SELECT coalesce(max(created_at_us), 0) FROM orders").fetchone()[0])
+    engine = database.reader()
+    try:
+        with engine.connect() as conn:
+            if not inspect(conn).has_table("orders"):
+                return 0
+            newest = text("SELECT coalesce(max(created_at_us), 0) FROM orders")
+            return int(conn.execute(newest).scalar_one())
+    finally:
+        engine.dispose()
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-
-
-def check_database(path: Path) -> Check:
+def check_database(database: Database) -> Check:
     """The database is there, migrated, sound, and in the mode that loses nothing."""
     mend = "yumen migrate"
-    if not path.is_file():
-        return Check("database", State.WARNING, f"{path} does not exist yet", mend)
-    with _read_only(path) as conn:
-        tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_master")}
-        if "orders" not in tables:
-            return Check("database", State.BAD, "has no tables", mend)
-        problem = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            mend = "Stop the gateway, keep a copy, then restore the last backup."
-            return Check("database", State.BAD, f"damaged: {problem}", mend)
-        mode = conn.execute("PRAGMA journal_mode").fetchone()[0]
-        if mode != "wal":
-            return Check("database", State.BAD, f"journal mode is {mode}, not wal", mend)
-        missing = _missing_tables(tables)
-        if missing:
-            return Check("database", State.BAD, f"lacks {', '.join(missing)}", mend)
-        orders_count = conn.execute("SELECT count(*) FROM orders").fetchone()[0]
-    size_mb = path.stat().st_size / 1e6
-    return Check("database", State.GOOD, f"{orders_count} orders, {size_mb:.1f} MB, WAL, sound")
+    if not database.exists():
+        return Check("database", State.WARNING, f"{database.name} does not exist yet", mend)
+    try:
+        found = database.condition()
+    except database.errors as problem:
+        return Check("database", State.BAD, str(problem), "Restore the last backup.")
+    if found.problem:
+        return Check("database", State.BAD, found.problem, found.mend)
+    engine = database.reader()
+    try:
+        with engine.connect() as conn:
+            missing = _missing_tables(set(inspect(conn).get_table_names()))
+            if "orders" in missing:
+                return Check("database", State.BAD, "has no tables", mend)
+            if missing:
+                return Check("database", State.BAD, f"lacks {', '.join(missing)}", mend)
+            orders_count = conn.execute(text("SELECT count(*) FROM orders")).scalar_one()
+    finally:
+        engine.dispose()
+    return Check("database", State.GOOD, f"{orders_count} orders, {found.detail}")
 
 
 def _missing_tables(present: set[str]) -> list[str]:
@@ -203,15 +212,13 @@ def _missing_tables(present: set[str]) -> list[str]:
     return sorted(set(metadata.tables) - present)
 
 
-def check_ledger(var: Path) -> Check:
+def check_ledger(database: Database) -> Check:
     """The ledger adds up, and orders and refunds agree with it."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from gateway.invariants import check_money
     from gateway.queries.reader import DatabaseMissing, open_reader
 
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
     except DatabaseMissing:
         return Check("ledger", State.WARNING, "no database yet", "yumen migrate")
     try:
@@ -229,16 +236,14 @@ def check_ledger(var: Path) -> Check:
     return Check("ledger", State.GOOD, "balanced")
 
 
-def check_policy(var: Path) -> Check:
+def check_policy(database: Database) -> Check:
     """The policy that is live can be read."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from gateway.queries.reader import DatabaseMissing, open_reader
     from gateway.store import policies
     from risk.policy import PolicyError
 
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
     except DatabaseMissing:
         return Check("policy", State.WARNING, "no database yet", "yumen migrate")
     try:
@@ -253,13 +258,13 @@ def check_policy(var: Path) -> Check:
     return Check("policy", State.GOOD, f"{policy.version}, by {policy.kind}")
 
 
-def check_alerts(var: Path, now_us: int) -> Check:
+def check_alerts(database: Database, now_us: int) -> Check:
     """Nothing was raised lately."""
     from gateway.queries.alerts import alerts_since
     from gateway.queries.reader import DatabaseMissing, ReaderError, open_reader
 
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
     except DatabaseMissing:
         return Check("alerts", State.WARNING, "no database yet", "yumen migrate")
     try:

@@ -22,6 +22,7 @@ from gateway.invariants import REPLAY_CHUNK, differences
 from gateway.queries.reader import ReaderError, open_reader
 from gateway.refusal import Refused
 from gateway.store import policies
+from gateway.store.database import Database
 from gateway.store.rules import rule_set_at
 from risk.decision import Reason
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
@@ -86,18 +87,19 @@ class Explanation:
         return lines
 
 
-def explain(var: Path, number: str) -> Explanation:
+def explain(database: Database, bundle_dir: Path, number: str) -> Explanation:
     """Look up a decision and recompute it.
 
     Args:
-        var: Folder of the embedded state.
+        database: Where it is stored.
+        bundle_dir: Where published models are.
         number: A decision's or a payment's number.
 
     Raises:
         Refused: if there is no database or no such decision.
     """
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
     except ReaderError as problem:
         raise Refused(str(problem)) from problem
     try:
@@ -106,7 +108,7 @@ def explain(var: Path, number: str) -> Explanation:
             if found is None:
                 raise Refused(f"no decision or payment is called {number}")
             row = dict(found)
-            comparison = _compare_all(conn, var / "bundles", row)
+            comparison = _compare_all(conn, bundle_dir, row)
     finally:
         reader.dispose()
     return Explanation(

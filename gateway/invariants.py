@@ -5,13 +5,14 @@ ones. They share no code with what writes the tables, so a wrong booking can't e
 only the form of a chained record is the same by definition.
 """
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Engine, text
+
+from gateway.store.raw import raw_of
 
 NOTIFY_GRACE_US = 60_000_000
 NOTIFY_GIVE_UP_US = 24 * 3_600_000_000
@@ -270,11 +271,8 @@ def chain_verifies(conn: Connection) -> Finding:
     """Every decision and event is what it was when it was chained, and none is missing."""
     from gateway.store.chain_proof import prove
 
-    raw = conn.connection.driver_connection
-    if not isinstance(raw, sqlite3.Connection):
-        raise TypeError(f"the chain is read from SQLite, not from {type(raw)}")
     conn.rollback()  # The proof reads in a transaction of its own.
-    proof = prove(raw)
+    proof = prove(raw_of(conn))
     detail = f"{proof.checked_count} records"
     if proof.broken is not None:
         detail += f"; {proof.broken.kind.value} at place {proof.broken.n}: {proof.broken.detail}"

@@ -11,30 +11,28 @@ from sqlalchemy import Connection
 
 from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.refusal import Refused
+from gateway.store.database import Database
 from gateway.store.merchants import NewKey, NewMerchant, create_merchant, rotate_key
 from gateway.store.migrate import migrate
-from gateway.store.unit_of_work import Writer
 from gateway.store.vault import Vault
 
 T = TypeVar("T")
-DATABASE_NAME = "yumen.db"
 
 
-def change(var: Path, job: Callable[[Connection], T]) -> T:
+def change(database: Database, job: Callable[[Connection], T]) -> T:
     """Run one job in a durable transaction, creating or upgrading the database when needed.
 
     Args:
-        var: Folder of the embedded state.
+        database: What to change.
         job: Statements of SQLAlchemy Core.
 
     Raises:
         Busy: (1006) if the database can't be written now.
     """
-    path = var / DATABASE_NAME
-    migrate(path)
+    migrate(database)
 
     async def once() -> T:
-        writer = Writer(path)
+        writer = database.writer()
         try:
             return await writer.run(job)
         finally:
@@ -56,6 +54,7 @@ def login_name() -> str:
 
 
 def enrol(
+    database: Database,
     var: Path,
     name: str,
     algorithm: str,
@@ -67,7 +66,8 @@ def enrol(
     """Create a merchant and its first key.
 
     Args:
-        var: Folder of the embedded state.
+        database: Where the merchant is stored.
+        var: Folder of the installation's key.
         name: For people.
         algorithm: ``HMAC-SHA256`` or ``RSA2``.
         mcc: Merchant category code; may be empty.
@@ -80,16 +80,18 @@ def enrol(
     chosen = Algorithm(algorithm)
     vault = Vault(var)
     return change(
-        var,
+        database,
         lambda conn: create_merchant(conn, vault, name, chosen, mcc, now_us=now_us, status=status),
     )
 
 
-def rotate(var: Path, merchant_id: str, overlap_s: int, *, now_us: int) -> NewKey:
+def rotate(
+    database: Database, var: Path, merchant_id: str, overlap_s: int, *, now_us: int
+) -> NewKey:
     """Give a merchant a new key; the present ones stay valid for `overlap_s` seconds.
 
     Raises:
         ObjectNotFound: (1009) if there is no such merchant.
     """
     vault = Vault(var)
-    return change(var, lambda conn: rotate_key(conn, vault, merchant_id, overlap_s, now_us))
+    return change(database, lambda conn: rotate_key(conn, vault, merchant_id, overlap_s, now_us))

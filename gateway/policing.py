@@ -11,6 +11,7 @@ from gateway.offline import change
 from gateway.queries.reader import ReaderError, open_reader
 from gateway.refusal import Refused
 from gateway.store import audit, policies
+from gateway.store.database import Database
 from gateway.store.policies import Reign
 from risk.decision import RiskOutcome
 from risk.policy import DEFAULT_CATEGORY, SEVERITY, Override, Policy, PolicyError, expected_costs
@@ -35,14 +36,14 @@ def read(path: Path) -> Policy:
         raise Refused(str(problem)) from problem
 
 
-def look(var: Path, version: str) -> Policy:
+def look(database: Database, version: str) -> Policy:
     """Return a policy by its version, or the one that decides if that is empty.
 
     Raises:
         Refused: there is no such policy, or no database.
     """
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
         try:
             with reader.connect() as conn:
                 found = policies.find(conn, version) if version else policies.live(conn)
@@ -57,22 +58,22 @@ def look(var: Path, version: str) -> Policy:
     return found
 
 
-def decides(var: Path, version: str) -> bool:
+def decides(database: Database, version: str) -> bool:
     """Whether a policy is the one that decides; no policy does where there is no database."""
     try:
-        return look(var, "").version == version
+        return look(database, "").version == version
     except Refused:
         return False
 
 
-def history(var: Path) -> list[Reign]:
+def history(database: Database) -> list[Reign]:
     """Return who let which policy decide, newest first.
 
     Raises:
         Refused: there is no database.
     """
     try:
-        reader = open_reader(var)
+        reader = open_reader(database)
     except ReaderError as problem:
         raise Refused(str(problem)) from problem
     try:
@@ -84,7 +85,7 @@ def history(var: Path) -> list[Reign]:
         reader.dispose()
 
 
-def publish(var: Path, policy: Policy, *, author: str, note: str, now_us: int) -> None:
+def publish(database: Database, policy: Policy, *, author: str, note: str, now_us: int) -> None:
     """Let a policy decide from now on.
 
     Raises:
@@ -97,7 +98,7 @@ def publish(var: Path, policy: Policy, *, author: str, note: str, now_us: int) -
         policies.seed(conn, now_us=now_us)
         policies.publish(conn, policy, author=author, note=note, now_us=now_us)
 
-    change(var, apply)
+    change(database, apply)
 
 
 def terms_of(
@@ -126,7 +127,13 @@ def terms_of(
 
 
 def override(
-    var: Path, merchant_id: str, terms: Override | None, *, author: str, note: str, now_us: int
+    database: Database,
+    merchant_id: str,
+    terms: Override | None,
+    *,
+    author: str,
+    note: str,
+    now_us: int,
 ) -> Policy:
     """Put a merchant's terms, or None for none, on top of the policy that decides; publish that.
 
@@ -146,12 +153,14 @@ def override(
         return policy
 
     try:
-        return change(var, apply)
+        return change(database, apply)
     except PolicyError as problem:
         raise Refused(str(problem)) from problem
 
 
-def challenge(var: Path, version: str, *, author: str, note: str, now_us: int) -> None:
+def challenge(
+    database: Database, var: Path, version: str, *, author: str, note: str, now_us: int
+) -> None:
     """Let a registered model score beside the champion, or nobody for ``none``.
 
     Raises:
@@ -170,7 +179,7 @@ def challenge(var: Path, version: str, *, author: str, note: str, now_us: int) -
     except (UnknownVersion, NotPromotable, BundleRefused) as problem:
         raise Refused(str(problem.args[0])) from problem
     change(
-        var,
+        database,
         lambda conn: audit.record(
             conn,
             actor=author,

@@ -5,10 +5,13 @@ written once.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+if TYPE_CHECKING:
+    from gateway.store.database import Database
 
 
 class Settings(BaseSettings):
@@ -19,6 +22,9 @@ class Settings(BaseSettings):
     )
 
     var: Path = Field(Path("var"), description="Folder of all embedded state.")
+    database_url: str = Field(
+        "", description="The database: sqlite:///FILE; empty: yumen.db in the folder above."
+    )
     host: str = Field("127.0.0.1", description="Address the servers bind to.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the gateway.")
     public_url: str = Field(
@@ -70,9 +76,11 @@ class Settings(BaseSettings):
     )
 
     @property
-    def database_path(self) -> Path:
-        """The embedded database's file."""
-        return self.var / "yumen.db"
+    def database(self) -> "Database":
+        """Where orders, ledger, decisions and the event log are kept."""
+        from gateway.store.database import database_at
+
+        return database_at(self.database_url, self.var)
 
     @property
     def gateway_url(self) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from gateway.refusal import Refused
 from gateway.replay import rows
 from gateway.replay.mapping import Mapping, guess, load
+from gateway.store.database import Database
 from models.dataset import Dataset, PastPayment, from_events, from_history, from_log
 from models.evaluate import Unmeasurable
 from models.registry import NotPromotable, Registry
@@ -51,12 +52,13 @@ class Source:
 
 
 def train_and_register(
-    var: Path, source: Source, *, seed: int, promote: bool, now_us: int
+    database: Database, var: Path, source: Source, *, seed: int, promote: bool, now_us: int
 ) -> dict[str, object]:
     """Train, register in MLflow and, if asked, promote; shows a progress bar.
 
     Args:
-        var: Folder of the embedded state.
+        database: The gateway's own history.
+        var: Folder of models and address tables.
         source: Where to learn from.
         seed: Of everything random.
         promote: Let the new model decide from now on.
@@ -70,7 +72,7 @@ def train_and_register(
     """
     source.check()
     with progress_bar("training") as show:
-        trained, run_name = _trained(var, source, seed=seed, now_us=now_us, show=show)
+        trained, run_name = _trained(database, var, source, seed=seed, now_us=now_us, show=show)
         registry = Registry(var)
         version = registry.register(trained, run_name=run_name)
         if promote:
@@ -154,7 +156,7 @@ def _hindsight_dataset(conn: Connection, later: Sequence[LaterLabel]) -> Dataset
 
 
 def _trained(
-    var: Path, source: Source, *, seed: int, now_us: int, show: Show
+    database: Database, var: Path, source: Source, *, seed: int, now_us: int, show: Show
 ) -> tuple[TrainedModel, str]:
     if source.synthetic:
         from models.bootstrap import train_synthetic
@@ -168,7 +170,7 @@ def _trained(
     from gateway.queries.reader import ReaderError, open_reader
 
     try:
-        with open_reader(var).connect() as conn:
+        with open_reader(database).connect() as conn:
             dataset = _log_dataset(conn, now_us)
     except ReaderError as problem:
         raise Refused(str(problem)) from problem

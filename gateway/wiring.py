@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import IO
 
 import httpx
 
@@ -34,13 +33,13 @@ from gateway.sandbox.protocols.registry import account
 from gateway.settings import Settings
 from gateway.signing import sign
 from gateway.store.alerts import AlertBook
+from gateway.store.database import Database, Lock
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.merchants import KeyRing
 from gateway.store.migrate import migrate
 from gateway.store.policies import seed_database
 from gateway.store.rules import start as start_rules
 from gateway.store.subjects import Subjects
-from gateway.store.unit_of_work import Writer, open_sqlite, reader
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
 from gateway.worker.alerts import AlertWriter
@@ -96,7 +95,7 @@ class Gateway:
     alerts: AlertWriter | None = None
     anchor: Anchor | None = None
     communities: CommunityRefresher | None = None
-    lock: IO[bytes] | None = None
+    locks: tuple[Lock, ...] = ()
     started: bool = field(default=False, init=False)
 
     async def start(self) -> None:
@@ -128,8 +127,8 @@ class Gateway:
             self.anchor.log()
         self.context.reader.dispose()
         self.context.raw_reader.close()
-        if self.lock is not None:
-            self.lock.close()
+        for lock in self.locks:
+            lock.close()
 
 
 def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
@@ -142,16 +141,14 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     Raises:
         AlreadyOwned: if another gateway runs on the same folder.
     """
-    settings.var.mkdir(parents=True, exist_ok=True)
-    lock = own(settings.var)
-    migrate(settings.database_path)
-    seed_database(settings.database_path, now_us=clock_us())
+    database, locks = _owned(settings)
+    seed_database(database, now_us=clock_us())
     metrics, book = Metrics(), AlertBook()
-    risk = _restored_engine(settings)
-    running = start_rules(settings.database_path, clock_us())
+    risk = _restored_engine(settings, database)
+    running = start_rules(database, clock_us())
     risk.use_rules(running)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
-    context = _context(settings, clock_us, client, risk)
+    context = _context(settings, database, clock_us, client, risk)
     context.on_decision = DecisionWatch(metrics, book, clock_us)
     refresher = Refresher(risk, context.reader, book, clock_us)
     refresher.take_policy()
@@ -163,11 +160,11 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     communities = CommunityRefresher(
         context,
         settings.var,
-        settings.database_path,
+        database,
         interval_s=settings.graph_refresh_interval_s,
     )
     anchor = Anchor(context.raw_reader, clock_us)
-    rules = RuleKeeper(context, settings.database_path, running, book)
+    rules = RuleKeeper(context, database, running, book)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
         "model": refresher.models,
@@ -192,7 +189,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         alerts=alerts,
         anchor=anchor,
         communities=communities,
-        lock=lock,
+        locks=locks,
     )
     mounts: dict[str, App] = {}
     if not settings.sandbox_url:
@@ -206,7 +203,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         timestamp_window_s=settings.timestamp_window_s,
     )
     admin = AdminDeps(
-        context=context, token=gateway.admin_token, reconcile=_reconciler(settings, context)
+        context=context, token=gateway.admin_token, reconcile=_reconciler(database, context)
     )
 
     @asynccontextmanager
@@ -227,6 +224,15 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     return gateway
 
 
+def _owned(settings: Settings) -> tuple[Database, tuple[Lock, ...]]:
+    """Take folder and database for this process alone, and bring the database up to date."""
+    settings.var.mkdir(parents=True, exist_ok=True)
+    database = settings.database
+    locks = (own(settings.var), database.own())
+    migrate(database)
+    return database, locks
+
+
 def _rule_desk(gateway: Gateway, vault: Vault, rules: RuleKeeper) -> RulesDeps:
     subjects = gateway.context.subjects
     if subjects is None:
@@ -244,9 +250,10 @@ def _rule_desk(gateway: Gateway, vault: Vault, rules: RuleKeeper) -> RulesDeps:
 def build_worker(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
     """Build a worker of its own: it owns no feature state and hands its facts over."""
     settings.var.mkdir(parents=True, exist_ok=True)
-    migrate(settings.database_path)
+    database = settings.database
+    migrate(database)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
-    context = _context(settings, clock_us, client, None)
+    context = _context(settings, database, clock_us, client, None)
     keys = KeyRing(context.reader, Vault(settings.var), clock_us)
     return Gateway(
         settings=settings,
@@ -265,20 +272,20 @@ def build_sandbox_alone(settings: Settings) -> Sandbox:
     return _sandbox(settings, wall_clock_us)
 
 
-def _restored_engine(settings: Settings) -> RiskEngine:
+def _restored_engine(settings: Settings, database: Database) -> RiskEngine:
     risk = RiskEngine(
         bundle_dir=settings.var / "bundles",
         deadline_us=settings.risk_deadline_us,
         fallback=settings.risk_fallback,
         geo=newest(settings.var / "geo"),
     )
-    raw = open_sqlite(settings.database_path, read_only=True)
+    raw = database.raw_reader()
     try:
         last_seq = raw.execute("SELECT coalesce(max(seq), 0) FROM risk_events").fetchone()[0]
         stands_at = risk.load_snapshot(settings.var / SNAPSHOT)
         if stands_at > last_seq:  # A snapshot of another database: the log alone is the truth.
             (settings.var / SNAPSHOT).unlink()
-            return _restored_engine(settings)
+            return _restored_engine(settings, database)
         risk.restore(read_log(raw, after_seq=stands_at))
     finally:
         raw.close()
@@ -288,22 +295,21 @@ def _restored_engine(settings: Settings) -> RiskEngine:
 
 def _context(
     settings: Settings,
+    database: Database,
     clock_us: Callable[[], int],
     client: httpx.AsyncClient,
     risk: RiskEngine | None,
 ) -> Context:
     log = EventLog()
-    engine = reader(settings.database_path)
-    raw_reader = open_sqlite(settings.database_path, read_only=True)
     sandbox_url = settings.sandbox_url or settings.gateway_url + SANDBOX_PATH
     channels: dict[str, Channel] = {
         kind: adapter.open(kind, account(kind, settings.var, sandbox_url), client, clock_us)
         for kind, adapter in ADAPTERS.items()
     }
     return Context(
-        writer=Writer(settings.database_path, prologue=log.write, committed=log.committed),
-        reader=engine,
-        raw_reader=raw_reader,
+        writer=database.writer(prologue=log.write, committed=log.committed),
+        reader=database.reader(),
+        raw_reader=database.raw_reader(),
         risk=risk,
         log=log,
         channels=channels,
@@ -340,10 +346,10 @@ def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
 
 
 def _reconciler(
-    settings: Settings, context: Context
+    database: Database, context: Context
 ) -> Callable[[str, str], Awaitable[Mapping[str, object]]]:
     def compare(channel: str, day: str, bill: bytes) -> Comparison:
-        engine = reader(settings.database_path)  # A connection of the comparing thread's own.
+        engine = database.reader()  # A connection of the comparing thread's own.
         try:
             with engine.connect() as conn:
                 return recon.compare(conn, channel, day, bill)

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, insert
 
 from gateway.domain.ledger import payment_entry, refund_entry
-from gateway.queries.reader import DATABASE_NAME
 from gateway.store import outbox, tables
+from gateway.store.database import DATABASE_NAME
 from risk.features.event import encode
 from risk.transaction import Client, Device, Instrument, Payer, RiskContext, Transaction
 

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.parts.api import TOKEN_NAME, AdminClient
 from dashboard.parts.text import Words
 from gateway.queries.live import LiveTraffic
-from gateway.queries.reader import DATABASE_NAME, DatabaseMissing, Reader, open_reader
+from gateway.queries.reader import Reader, database_at, identity_of, open_reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Console:
     Attributes:
         var: The folder of the gateway's state.
         api_url: Base URL of the gateway.
+        database_url: Its database; empty: the one in the folder.
         clock_us: The time, microseconds since the epoch.
         words: The analyst's language.
         zone: The analyst's time zone.
@@ -35,6 +36,7 @@ class Console:
     zone: tzinfo
     actor: str = ""
     http: httpx.Client | None = None
+    database_url: str = ""
 
     def reader(self) -> Reader:
         """Return the database, shared by all tabs.
@@ -42,11 +44,11 @@ class Console:
         Raises:
             DatabaseMissing: if the gateway has not created it yet.
         """
-        return _reader(str(self.var), self._identity())
+        return _reader(self.database_url, str(self.var), self._identity())
 
     def live(self) -> LiveTraffic:
         """Return the live window, shared by all tabs, as `reader` for errors."""
-        return _live(str(self.var), self._identity())
+        return _live(self.database_url, str(self.var), self._identity())
 
     def api(self) -> AdminClient:
         """Return the admin API as this analyst uses it."""
@@ -64,24 +66,21 @@ class Console:
         """Write a time with its day."""
         return f"{self.at(at_us):%Y-%m-%d %H:%M:%S}"
 
-    def _identity(self) -> tuple[int, int]:
-        """Tell this database file from another one put in its place later."""
-        path = self.var / DATABASE_NAME
-        try:
-            found = path.stat()
-        except OSError as error:
-            raise DatabaseMissing(path) from error
-        return found.st_dev, found.st_ino
+    def _identity(self) -> tuple[int | str, ...]:
+        return identity_of(database_at(self.database_url, self.var))
+
+
+Identity = tuple[int | str, ...]
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _reader(var: str, identity: tuple[int, int]) -> Reader:  # noqa: ARG001 - part of the key
-    return open_reader(Path(var))
+def _reader(url: str, var: str, identity: Identity) -> Reader:  # noqa: ARG001 - part of the key
+    return open_reader(database_at(url, Path(var)))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _live(var: str, identity: tuple[int, int]) -> LiveTraffic:
-    return LiveTraffic(_reader(var, identity))
+def _live(url: str, var: str, identity: Identity) -> LiveTraffic:
+    return LiveTraffic(_reader(url, var, identity))
 
 
 @st.cache_resource(show_spinner=False)

@@ -24,7 +24,7 @@ def unreadable(console: Console, error: ReaderError) -> None:
     """Say that the database is missing or can't be read now."""
     words = console.words
     if isinstance(error, DatabaseMissing):
-        empty(words("empty.database"), words("empty.database.how", path=error.path.parent))
+        empty(words("empty.database"), words("empty.database.how", path=error.name))
     else:
         st.error(words("error.database", why=error), icon=":material/database_off:")
 

@@ -6,16 +6,18 @@ Vectors stored under another catalogue are recomputed by replaying the log.
 """
 
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError
 
 from gateway.queries.reader import DatabaseUnreadable, open_reader
+from gateway.store.database import Database
 from models.backtest import History, NoHistory
 from models.backtest.cache import (
     PartEntry,
@@ -44,15 +46,18 @@ STRETCH_EVENTS: Final = 131_072
 SETTLED_EVENTS: Final = 8_192
 NO_MODEL: Final = "none"
 _PLACE_OF: Final = {outcome.value: place for place, outcome in enumerate(OUTCOMES)}
-_STRETCH: Final = """
+_STRETCH: Final = text("""
 SELECT e.kind, e.trade_no, e.payload, d.merchant_id, d.features, d.feature_hash,
        d.outcome, d.score_raw, d.model_version, d.degraded
 FROM risk_events e
 LEFT JOIN decisions d ON e.kind = 'ATTEMPT' AND d.trade_no = e.trade_no AND d.seq = e.seq
-WHERE e.seq BETWEEN ? AND ?
+WHERE e.seq BETWEEN :first AND :last
 ORDER BY e.seq
-"""
-_PAYLOADS: Final = "SELECT payload FROM risk_events WHERE seq BETWEEN ? AND ? ORDER BY seq"
+""")
+_PAYLOADS: Final = text(
+    "SELECT payload FROM risk_events WHERE seq BETWEEN :first AND :last ORDER BY seq"
+)
+_LAST: Final = text("SELECT coalesce(max(seq), 0) FROM risk_events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,14 @@ class _Decided:
     degraded: str
 
 
-def load_history(var: Path, *, now_s: float, progress: Progress | None = None) -> History:
+def load_history(
+    database: Database, folder: Path, *, now_s: float, progress: Progress | None = None
+) -> History:
     """Bring the cache up to date with the database and open it.
 
     Args:
-        var: Folder of the embedded state; the cache is a folder in it.
+        database: The gateway's.
+        folder: Of the cache; made when needed.
         now_s: The time, seconds since the epoch: old files of the cache are cleared away.
         progress: Told how many new events are read, of how many.
 
@@ -83,14 +91,12 @@ def load_history(var: Path, *, now_s: float, progress: Progress | None = None) -
         NoHistory: there are no decided payments in it.
         OSError: the cache can't be written.
     """
-    folder = var / CACHE_FOLDER
-    reader = open_reader(var)
+    reader = open_reader(database)
     try:
         with reader.connect() as conn:
-            raw = cast("sqlite3.Connection", conn.connection.driver_connection)
-            entries = _brought_up_to_date(raw, folder, now_s, progress)
-    except sqlite3.DatabaseError as error:
-        raise DatabaseUnreadable(str(error)) from error
+            entries = _brought_up_to_date(conn, folder, now_s, progress)
+    except DatabaseError as error:
+        raise DatabaseUnreadable(str(error.orig)) from error
     finally:
         reader.dispose()
     history = open_history(folder, entries)
@@ -99,42 +105,45 @@ def load_history(var: Path, *, now_s: float, progress: Progress | None = None) -
     return history
 
 
-def load_log(var: Path) -> Ints:
+def load_log(database: Database) -> Ints:
     """Return the whole log, shape ``(n, EVENT_WIDTH)``, to be replayed with other features.
 
     Raises:
         ReaderError: the database can't be read.
     """
-    reader = open_reader(var)
+    reader = open_reader(database)
     try:
         with reader.connect() as conn:
-            raw = cast("sqlite3.Connection", conn.connection.driver_connection)
-            return stack([row[0] for row in raw.execute(_PAYLOADS, (1, _last_seq(raw)))])
-    except sqlite3.DatabaseError as error:
-        raise DatabaseUnreadable(str(error)) from error
+            return stack(_payloads(conn, 1, _last_seq(conn)))
+    except DatabaseError as error:
+        raise DatabaseUnreadable(str(error.orig)) from error
     finally:
         reader.dispose()
 
 
-def _last_seq(raw: sqlite3.Connection) -> int:
-    (last_seq,) = raw.execute("SELECT coalesce(max(seq), 0) FROM risk_events").fetchone()
-    return int(last_seq)
+def _last_seq(conn: Connection) -> int:
+    return int(conn.execute(_LAST).scalar_one())
+
+
+def _payloads(conn: Connection, first_seq: int, last_seq: int) -> list[bytes]:
+    rows = conn.execute(_PAYLOADS, {"first": first_seq, "last": last_seq})
+    return [payload for (payload,) in rows]
 
 
 def _brought_up_to_date(
-    raw: sqlite3.Connection, folder: Path, now_s: float, progress: Progress | None
+    conn: Connection, folder: Path, now_s: float, progress: Progress | None
 ) -> Sequence[PartEntry]:
-    last_seq = _last_seq(raw)
-    entries = _usable(raw, folder, last_seq)
+    last_seq = _last_seq(conn)
+    entries = _usable(conn, folder, last_seq)
     read_to = entries[-1].last_seq if entries else 0
     if read_to == last_seq:
         return entries
     first_seqs = range(read_to + 1, last_seq + 1, STRETCH_EVENTS)
-    recompute = _Recompute(raw)
+    recompute = _Recompute(conn)
     for first_seq in first_seqs:
         stretch_end = first_seq + STRETCH_EVENTS - 1
         is_full = stretch_end <= last_seq - SETTLED_EVENTS
-        entry = _read_stretch(raw, folder, first_seq, min(stretch_end, last_seq), recompute)
+        entry = _read_stretch(conn, folder, first_seq, min(stretch_end, last_seq), recompute)
         entries.append(replace(entry, is_full=is_full))
         if progress is not None:
             progress(entry.last_seq - read_to, last_seq - read_to)
@@ -142,7 +151,7 @@ def _brought_up_to_date(
     return entries
 
 
-def _usable(raw: sqlite3.Connection, folder: Path, last_seq: int) -> list[PartEntry]:
+def _usable(conn: Connection, folder: Path, last_seq: int) -> list[PartEntry]:
     """The cached parts that still stand; none if they were made from another log."""
     kept: list[PartEntry] = []
     for entry in read_manifest(folder):
@@ -152,19 +161,19 @@ def _usable(raw: sqlite3.Connection, folder: Path, last_seq: int) -> list[PartEn
         kept.append(entry)
     if not kept:
         return []
-    found = raw.execute(_PAYLOADS, (kept[-1].last_seq, kept[-1].last_seq)).fetchone()
-    same = found is not None and hash_of_event(found[0]) == kept[-1].last_event_hash
+    found = _payloads(conn, kept[-1].last_seq, kept[-1].last_seq)
+    same = bool(found) and hash_of_event(found[0]) == kept[-1].last_event_hash
     return kept if same else []
 
 
 def _read_stretch(
-    raw: sqlite3.Connection,
+    conn: Connection,
     folder: Path,
     first_seq: int,
     last_seq: int,
     recompute: "_Recompute",
 ) -> PartEntry:
-    rows = raw.execute(_STRETCH, (first_seq, last_seq)).fetchall()
+    rows = conn.execute(_STRETCH, {"first": first_seq, "last": last_seq}).all()
     events = stack([row[2] for row in rows])
     decided = [
         _Decided(place, row[1], *row[3:])
@@ -222,8 +231,8 @@ def _features(
 class _Recompute:
     """The log replayed through the kernel up to wherever a stretch needs it."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self._raw = raw
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
         self._store: MemoryStateStore | None = None
         self._applied_seq = 0
 
@@ -232,8 +241,8 @@ class _Recompute:
         self._store = self._store or MemoryStateStore()
         while self._applied_seq < first_seq - 1:
             last_seq = min(self._applied_seq + STRETCH_EVENTS, first_seq - 1)
-            rows = self._raw.execute(_PAYLOADS, (self._applied_seq + 1, last_seq))
-            replay(stack([row[0] for row in rows]), store=self._store)
+            payloads = _payloads(self._conn, self._applied_seq + 1, last_seq)
+            replay(stack(payloads), store=self._store)
             self._applied_seq = last_seq
         found = replay(events, store=self._store)
         self._applied_seq = first_seq + len(events) - 1

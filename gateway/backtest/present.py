@@ -1,10 +1,9 @@
 """The set-up that decides now, read from the database and the published bundle."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from sqlalchemy.exc import DatabaseError
 
@@ -12,6 +11,8 @@ from gateway.queries.reader import DatabaseUnreadable, open_reader
 from gateway.refusal import Refused
 from gateway.store import policies
 from gateway.store import rules as stored_rules
+from gateway.store.database import Database
+from gateway.store.raw import raw_of
 from gateway.store.subjects import Subjects
 from gateway.store.vault import Vault
 from models.backtest import BatchModel, Setup, load_model
@@ -25,14 +26,14 @@ from risk.trees import TreesUnavailable
 BUNDLE_FOLDER: Final = "bundles"
 
 
-def present_setup(var: Path) -> Setup:
+def present_setup(database: Database, bundle_dir: Path) -> Setup:
     """Return what decides now: live rules and lists, the champion, the live policy.
 
     Raises:
         ReaderError: the database can't be read.
         Refused: the published model, the live policy or rules can't be used.
     """
-    reader = open_reader(var)
+    reader = open_reader(database)
     try:
         with reader.connect() as conn:
             policy = policies.live(conn)
@@ -43,7 +44,7 @@ def present_setup(var: Path) -> Setup:
         raise Refused(str(error)) from error
     finally:
         reader.dispose()
-    return Setup(rules=rules, model=_champion(var / BUNDLE_FOLDER), policy=policy)
+    return Setup(rules=rules, model=_champion(bundle_dir), policy=policy)
 
 
 def _champion(bundle_dir: Path) -> BatchModel | None:
@@ -54,14 +55,14 @@ def _champion(bundle_dir: Path) -> BatchModel | None:
         raise Refused(str(error)) from error
 
 
-def stored_rule(var: Path, name: str) -> Rule:
+def stored_rule(database: Database, name: str) -> Rule:
     """Return the newest version of a stored rule, whatever its state.
 
     Raises:
         ObjectNotFound: (1009) if there is no such rule.
         ReaderError: the database can't be read.
     """
-    reader = open_reader(var)
+    reader = open_reader(database)
     try:
         with reader.connect() as conn:
             return stored_rules.versions_of(conn, name)[-1].rule
@@ -72,7 +73,7 @@ def stored_rule(var: Path, name: str) -> Rule:
 
 
 @contextmanager
-def numbers_of(var: Path) -> Iterator[NumberOf]:
+def numbers_of(database: Database, vault: Vault) -> Iterator[NumberOf]:
     """Give which number stands for a word while the block runs; a person's is keyed here.
 
     Somebody whom this installation never met, or was told to forget, has number 0, which is in no
@@ -81,12 +82,11 @@ def numbers_of(var: Path) -> Iterator[NumberOf]:
     Raises:
         ReaderError: the database can't be read.
     """
-    reader = open_reader(var)
+    reader = open_reader(database)
     try:
         with reader.connect() as conn:
-            raw = cast("sqlite3.Connection", conn.connection.driver_connection)
-            yield Subjects(raw, Vault(var)).number_of
-    except sqlite3.DatabaseError as error:
+            yield Subjects(raw_of(conn), vault).number_of
+    except database.errors as error:
         raise DatabaseUnreadable(str(error)) from error
     finally:
         reader.dispose()

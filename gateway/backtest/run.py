@@ -6,10 +6,12 @@ from pathlib import Path
 
 from gateway.backtest.display import progress_line, report_lines
 from gateway.backtest.draft import Draft, change_of
-from gateway.backtest.load import load_history
+from gateway.backtest.load import CACHE_FOLDER, load_history
 from gateway.backtest.present import BUNDLE_FOLDER, numbers_of, present_setup, stored_rule
 from gateway.queries.reader import ReaderError
 from gateway.refusal import Refused
+from gateway.store.database import Database
+from gateway.store.vault import Vault
 from models.backtest import NoHistory, Question, UnknownRule, backtest
 from risk.rules.problems import RuleError
 
@@ -19,6 +21,7 @@ class Options:
     """What to try and on what; times are Unix microseconds.
 
     Attributes:
+        database: The history, and the set-up that decides now.
         var: Folder of the embedded state.
         draft: What is tried.
         rule_names: Stored rules to try beside it.
@@ -30,6 +33,7 @@ class Options:
         threads: To work with.
     """
 
+    database: Database
     var: Path
     draft: Draft
     rule_names: tuple[str, ...]
@@ -56,15 +60,17 @@ def run(options: Options, *, now_us: int) -> tuple[dict[str, object], list[str]]
         ObjectNotFound: (1009) if a stored rule is not there.
     """
     try:
-        stored = tuple(stored_rule(options.var, name) for name in options.rule_names)
-        present = present_setup(options.var)
+        stored = tuple(stored_rule(options.database, name) for name in options.rule_names)
+        present = present_setup(options.database, options.var / BUNDLE_FOLDER)
         draft = replace(options.draft, stored=stored)
-        with numbers_of(options.var) as numbers:
+        with numbers_of(options.database, Vault(options.var)) as numbers:
             change = change_of(draft, present, options.var / BUNDLE_FOLDER, numbers)
         change.applied_to(present)  # Refuse what can't run before history is read.
         started_s = time.perf_counter()
         with progress_line("reading history 读取历史") as show:
-            history = load_history(options.var, now_s=now_us / 1e6, progress=show)
+            history = load_history(
+                options.database, options.var / CACHE_FOLDER, now_s=now_us / 1e6, progress=show
+            )
         read_s = time.perf_counter() - started_s
         question = Question(
             known_by_us=options.known_by_us,

@@ -20,9 +20,9 @@ from gateway.store.chain import DECISIONS, append_decision, append_events, link_
 from gateway.store.chain_proof import prove
 from gateway.store.evidence import Evidence, seal
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase, open_sqlite
 from gateway.store.subjects import Hidden, Subjects
 from gateway.store.tables import decisions
-from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault
 from risk.features.catalogue import FEATURE_NAMES
 from risk.features.event import EVENT_WIDTH
@@ -45,7 +45,7 @@ def run(*, count: int = COUNT) -> dict[str, object]:
     """
     with tempfile.TemporaryDirectory(prefix="yumen-bench-") as folder:
         path = Path(folder) / "yumen.db"
-        migrate(path)
+        migrate(SqliteDatabase(path))
         figures = _chain_figures(count)
         with closing(open_sqlite(path)) as raw, closing(open_sqlite(path, read_only=True)) as seen:
             figures |= _write_figures(raw, count)

@@ -29,9 +29,9 @@ from gateway.bench.load import LoadFigures, http_post, run_load
 from gateway.domain.merchant import MerchantKey
 from gateway.domain.money import to_major
 from gateway.signing import sign
+from gateway.store.database import embedded
 from gateway.store.merchants import NewMerchant, create_merchant
 from gateway.store.migrate import migrate
-from gateway.store.unit_of_work import Writer
 from gateway.store.vault import Vault
 from gateway.wiring import wall_clock_us
 from models.bootstrap import world
@@ -209,8 +209,8 @@ def merchant_keys(var: Path) -> list[MerchantKey]:
     """Make the benchmark's merchants in the database under `var`, and return their keys."""
 
     async def make() -> list[NewMerchant]:
-        migrate(var / "yumen.db")
-        writer, vault = Writer(var / "yumen.db"), Vault(var)
+        migrate(embedded(var))
+        writer, vault = embedded(var).writer(), Vault(var)
         made = [
             await writer.run(
                 lambda conn: create_merchant(conn, vault, "bench", now_us=wall_clock_us())

@@ -1,6 +1,5 @@
 """`yumen audit`: prove that no decision was changed, and erase a person."""
 
-import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from gateway.refusal import Refused
 
 if TYPE_CHECKING:
     from gateway.store.chain_proof import Proof
+    from gateway.store.database import Database
     from gateway.store.erasure import Erasure
 
 app = typer.Typer(
@@ -22,16 +22,16 @@ app = typer.Typer(
 _PERCENT = 100
 
 
-def _database(var: Path | None) -> Path:
+def _database(var: Path | None) -> "Database":
     from gateway.store.migrate import HEAD, revision_of
 
-    path = settings_of(var=var).database_path
-    revision = revision_of(path)
+    database = settings_of(var=var).database
+    revision = revision_of(database)
     if not revision:
-        raise Refused(f"no database at {path}")
+        raise Refused(f"no database at {database.name}")
     if revision != HEAD:
-        raise Refused(f"{path} is at revision {revision}: run yumen migrate first")
-    return path
+        raise Refused(f"{database.name} is at revision {revision}: run yumen migrate first")
+    return database
 
 
 @app.command("head")
@@ -39,9 +39,8 @@ def head(var: Var = None, as_json: AsJson = False) -> None:
     """Print the chain's head, to be kept elsewhere (输出链头, 请保存到其他系统)."""
     from gateway.store.chain import head as head_of
     from gateway.store.chain import text_of
-    from gateway.store.unit_of_work import open_sqlite
 
-    with closing(open_sqlite(_database(var), read_only=True)) as raw:
+    with closing(_database(var).raw_reader()) as raw:
         n, link = head_of(raw)
     result = {"n": n, "link": link.hex(), "head": text_of(n, link)}
     emit(result, [text_of(n, link)], as_json=as_json)
@@ -58,7 +57,6 @@ def verify(
     """Recompute the whole chain; exit code 1 and the first break if it fails (校验决策链)."""
     from gateway.store.chain import read_head
     from gateway.store.chain_proof import prove
-    from gateway.store.unit_of_work import open_sqlite
 
     try:
         kept = None if anchor is None else read_head(anchor)
@@ -71,11 +69,12 @@ def verify(
             share = _PERCENT * done // max(whole, 1)
             typer.echo(f"\r{done}/{whole} ({share}%)", err=True, nl=done == whole)
 
-    with closing(open_sqlite(_database(var), read_only=True)) as raw:
+    database = _database(var)
+    with closing(database.raw_reader()) as raw:
         try:
             proof = prove(raw, anchor=kept, progress=progress)
-        except sqlite3.DatabaseError as damage:
-            raise Refused(f"the database file is damaged: {damage}") from damage
+        except database.errors as damage:
+            raise Refused(f"the database is damaged: {damage}") from damage
     result, lines = _verdict(proof, anchored=kept is not None)
     emit(result, lines, as_json=as_json)
     raise typer.Exit(0 if proof.broken is None else 1)
@@ -122,14 +121,16 @@ def erase(
 
     if (account is None) == (order is None):
         raise Refused("name either --account or --order")
-    path = _database(var)
+    database = _database(var)
     if account == "-":
         account = sys.stdin.readline().rstrip("\r\n")
     if order is not None:
-        done = erase_payment(path, order, actor=actor, reason=reason, now_us=clock_us())
+        done = erase_payment(database, order, actor=actor, reason=reason, now_us=clock_us())
     elif account:
-        vault = Vault(path.parent)
-        done = erase_account(path, vault, account, actor=actor, reason=reason, now_us=clock_us())
+        vault = Vault(settings_of(var=var).var)
+        done = erase_account(
+            database, vault, account, actor=actor, reason=reason, now_us=clock_us()
+        )
     else:
         raise Refused("the account id is empty")
     emit(done.as_dict(), _told(done), as_json=as_json)
@@ -165,9 +166,7 @@ def _told(done: "Erasure") -> list[str]:
 @app.command("clean")
 def clean(var: Var = None, as_json: AsJson = False) -> None:
     """Empty the write-ahead log and rebuild the lookup of people (清理旧页面)."""
-    from gateway.store.erasure import clean as clean_files
-
-    emptied = clean_files(_database(var))
+    emptied = _database(var).scrub().is_clean
     line = "done / 已清理" if emptied else "a reader is in the way; try again / 有读取进程, 请重试"
     emit({"log_emptied": emptied}, [line], as_json=as_json)
     raise typer.Exit(0 if emptied else 1)

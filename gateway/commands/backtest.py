@@ -74,8 +74,10 @@ def backtest(
 
     now_us = clock_us()
     known_by_us = time_of(known_by)
+    settings = settings_of(var=var)
     options = Options(
-        var=settings_of(var=var).var,
+        database=settings.database,
+        var=settings.var,
         draft=Draft(
             rules=tuple(rule or ()),
             rule_files=tuple(rule_file or ()),

@@ -67,7 +67,7 @@ def show(
     from gateway.queries.reader import ReaderError, open_reader
 
     try:
-        reader = open_reader(settings_of(var=var).var)
+        reader = open_reader(settings_of(var=var).database)
     except ReaderError as problem:
         raise Refused(str(problem)) from problem
     try:
@@ -89,5 +89,5 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _require_database(settings: Settings) -> None:
-    if not settings.database_path.exists():
-        raise Refused(f"no database at {settings.database_path}; run yumen migrate first")
+    if not settings.database.exists():
+        raise Refused(f"no database at {settings.database.name}; run yumen migrate first")

@@ -24,7 +24,8 @@ def create(
     """Create a merchant and show its secret, once (创建商户, 密钥仅显示一次)."""
     from gateway.offline import enrol
 
-    made = enrol(settings_of(var=var).var, name, algorithm.value, mcc, now_us=clock_us())
+    settings = settings_of(var=var)
+    made = enrol(settings.database, settings.var, name, algorithm.value, mcc, now_us=clock_us())
     result = {
         "merchant_id": made.merchant_id,
         "app_id": made.app_id,
@@ -49,7 +50,8 @@ def rotate_key(
     """Give a merchant a new key; old ones stay valid for a while (轮换密钥)."""
     from gateway.offline import rotate
 
-    made = rotate(settings_of(var=var).var, merchant_id, overlap_s, now_us=clock_us())
+    settings = settings_of(var=var)
+    made = rotate(settings.database, settings.var, merchant_id, overlap_s, now_us=clock_us())
     result = {
         "merchant_id": merchant_id,
         "key_id": made.key_id,

@@ -25,7 +25,7 @@ def show(
     """Show a policy, by default the one that decides (查看策略)."""
     from gateway import policing
 
-    policy = policing.look(settings_of(var=var).var, version)
+    policy = policing.look(settings_of(var=var).database, version)
     emit({"version": policy.version, **policy.as_json()}, policing.lines(policy), as_json=as_json)
 
 
@@ -35,7 +35,7 @@ def history(var: Var = None, as_json: AsJson = False) -> None:
     from gateway import policing
     from gateway.domain.numbers import utc_text
 
-    reigns = policing.history(settings_of(var=var).var)
+    reigns = policing.history(settings_of(var=var).database)
     rows = [
         {"since": utc_text(one.since_us), "version": one.version, "by": one.author, "why": one.note}
         for one in reigns
@@ -49,7 +49,7 @@ def check(path: PolicyFile, var: Var = None, as_json: AsJson = False) -> None:
     from gateway import policing
 
     policy = policing.read(path)
-    decides = policing.decides(settings_of(var=var).var, policy.version)
+    decides = policing.decides(settings_of(var=var).database, policy.version)
     known = "it decides now" if decides else "it does not decide now"
     lines = [*policing.lines(policy), f"valid; {known}"]
     emit({"version": policy.version, "valid": True, "decides": decides}, lines, as_json=as_json)
@@ -67,7 +67,9 @@ def publish(
     from gateway import policing
 
     policy = policing.read(path)
-    policing.publish(settings_of(var=var).var, policy, author=actor, note=reason, now_us=clock_us())
+    policing.publish(
+        settings_of(var=var).database, policy, author=actor, note=reason, now_us=clock_us()
+    )
     emit({"version": policy.version}, [f"{policy.version} decides from now on"], as_json=as_json)
 
 
@@ -97,7 +99,7 @@ def override(
     if remove == any(value is not None for value in (category, cap, cost, thresholds)):
         raise Refused("give --category, --cap, --cost or --thresholds; or --remove alone")
     policy = policing.override(
-        settings_of(var=var).var,
+        settings_of(var=var).database,
         merchant_id,
         None
         if remove
@@ -121,8 +123,9 @@ def challenger(
     """Let a model score beside the champion without deciding, or none (影子模型)."""
     from gateway import policing
 
+    settings = settings_of(var=var)
     policing.challenge(
-        settings_of(var=var).var, version, author=actor, note=reason, now_us=clock_us()
+        settings.database, settings.var, version, author=actor, note=reason, now_us=clock_us()
     )
     line = "nobody challenges" if version == "none" else f"{version} scores beside the champion"
     emit({"challenger": version}, [line], as_json=as_json)

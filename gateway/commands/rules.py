@@ -39,7 +39,7 @@ def seeded(var: Path | None, job: "Callable[[Connection], T]") -> T:
         rules.seed(conn, clock_us())
         return job(conn)
 
-    return change(settings_of(var=var).var, seed_then)
+    return change(settings_of(var=var).database, seed_then)
 
 
 def numbers_for(conn: "Connection", var: Path | None) -> "NumberOf":

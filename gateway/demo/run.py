@@ -21,6 +21,7 @@ from gateway.demo.summary import Summary, summarise
 from gateway.demo.traffic import Traffic, World
 from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
+from gateway.store.database import Database
 from gateway.training import ensure_first_model
 
 BEIJING = timezone(timedelta(hours=8))
@@ -37,6 +38,7 @@ class Options:
     """How to run the demo.
 
     Attributes:
+        database: What the gateway keeps its tables in.
         var: Folder of the embedded state.
         host: Address everything binds to.
         port: Of the gateway.
@@ -47,6 +49,7 @@ class Options:
         seed: Of the synthetic traffic.
     """
 
+    database: Database
     var: Path
     host: str
     port: int
@@ -177,7 +180,7 @@ class _Session:
             killed = await asyncio.to_thread(self._fleet.stop)
         if killed:
             traffic.counts.problem("killed", ", ".join(killed))
-        reader = open_reader(self._options.var)
+        reader = open_reader(self._options.database)
         try:
             return summarise(
                 reader,

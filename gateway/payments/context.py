@@ -1,7 +1,6 @@
 """What the verbs work with, put together once by `gateway.wiring` and passed in."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from sqlalchemy import Engine
 from gateway.channels.base import Channel
 from gateway.store.event_log import EventLog
 from gateway.store.orders import Order
+from gateway.store.raw import Raw
 from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer
 from risk import Decision
@@ -51,7 +51,7 @@ class Context:
 
     writer: Writer
     reader: Engine
-    raw_reader: sqlite3.Connection
+    raw_reader: Raw
     risk: RiskEngine | None
     log: EventLog
     channels: Mapping[str, Channel]

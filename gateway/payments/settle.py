@@ -8,7 +8,6 @@ money for an order that is already closed is held in suspense and sent back.
 from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.channels.base import ChannelReply, Outcome
 from gateway.domain.ledger import late_entry, late_refund_entry, payment_entry, refund_entry
@@ -18,6 +17,7 @@ from gateway.domain.refund import RefundStatus
 from gateway.payments.close import close_order
 from gateway.store import orders, outbox
 from gateway.store.orders import Order, Refund
+from gateway.store.schema import upsert
 from gateway.store.tables import channel_facts
 from risk.decision import Feedback
 

@@ -1,46 +1,38 @@
 """A read-only door to the gateway's database, for processes that must not be able to write.
 
-The console is another process than the gateway. It opens the database file read-only, so that no
+The console is another process than the gateway. It opens the database read-only, so that no
 mistake in a page can change an order; whatever it wants changed it asks the admin API for.
 """
 
-import sqlite3
-from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
-from sqlalchemy import Engine, Executable, create_engine
+from sqlalchemy import Engine, Executable
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import QueuePool
 
-DATABASE_NAME = "yumen.db"
-BUSY_TIMEOUT_S = 5.0
-CONNECTION_COUNT_MAX = 4
+from gateway.store.database import Database
+from gateway.store.database import database_at as database_at
 
 Reader: TypeAlias = Engine
 
 
 class ReaderError(Exception):
-    """The database can't be read; the message says which file and why."""
+    """The database can't be read; the message says which one and why."""
 
 
 class DatabaseMissing(ReaderError):
-    """There is no database yet: the gateway has never run on this folder."""
+    """There is no database yet: the gateway has never run on it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"no database at {path}")
-        self.path = path
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no database at {name}")
+        self.name = name
 
 
 class DatabaseUnreadable(ReaderError):
-    """The file is there, but it is not (yet) the gateway's database, or it is damaged."""
+    """It is there, but it is not (yet) the gateway's database, or it is damaged."""
 
 
-def open_reader(var: Path) -> Reader:
-    """Open the database under `var` for reading alone.
-
-    Args:
-        var: The folder of all embedded state.
+def open_reader(database: Database) -> Reader:
+    """Open a database for reading alone.
 
     Returns:
         A SQLAlchemy engine of a few read-only connections, safe to share between threads.
@@ -48,25 +40,21 @@ def open_reader(var: Path) -> Reader:
     Raises:
         DatabaseMissing: if the gateway has not created its database yet.
     """
-    path = var.resolve() / DATABASE_NAME
-    if not path.is_file():
-        raise DatabaseMissing(path)
-    address = f"file:{quote(str(path))}?mode=ro"
+    if not database.exists():
+        raise DatabaseMissing(database.name)
+    return database.shared_reader()
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-        )
-        connection.execute("PRAGMA query_only = ON")
-        return connection
 
-    return create_engine(
-        "sqlite+pysqlite://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=CONNECTION_COUNT_MAX,
-        max_overflow=CONNECTION_COUNT_MAX,
-    )
+def identity_of(database: Database) -> tuple[int | str, ...]:
+    """Tell a database from another one put in its place later, e.g. to key a cache.
+
+    Raises:
+        DatabaseMissing: there is none.
+    """
+    try:
+        return database.identity()
+    except FileNotFoundError as error:
+        raise DatabaseMissing(database.name) from error
 
 
 def fetch(reader: Reader, statement: Executable) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from gateway.replay.report import Report, detect, read_scores
 from gateway.sandbox.protocols.house import secret_of
 from gateway.sandbox.protocols.registry import keys_in
 from gateway.store import outbox
+from gateway.store.database import embedded
 from gateway.store.merchants import NewMerchant
 from gateway.wiring import Gateway
 from risk import Feedback
@@ -85,7 +86,7 @@ def run(options: Options, build: Build, enrol: Enrol) -> Report:
     console = Console(stderr=True)
     with console.status(f"checking {options.path.name}"):
         extent = rows.check(options.path, mapping, options.rows_max)
-    if (options.var / "yumen.db").exists():
+    if embedded(options.var).exists():
         raise Refused(f"{options.var} holds a gateway's state; choose a new folder with --var")
     options.var.mkdir(parents=True, exist_ok=True)
     merchants = {name: enrol(options.var, name, extent.first_at_us) for name in extent.merchants}

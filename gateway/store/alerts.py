@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects.sqlite import insert
 
+from gateway.store.schema import upsert
 from gateway.store.tables import alerts
 
 MINUTE_US = 60_000_000
@@ -102,7 +102,7 @@ class AlertBook:
 def write(conn: Connection, taken: Iterable[Alert]) -> None:
     """Add alerts to what is stored of the same kind and minute."""
     for alert in taken:
-        statement = insert(alerts).values(
+        statement = upsert(alerts).values(
             kind=alert.kind,
             minute_at_us=alert.minute_at_us,
             severity=alert.severity,

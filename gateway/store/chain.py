@@ -30,6 +30,7 @@ import msgspec
 from sqlalchemy import Column, Float, Table
 from sqlalchemy.schema import DefaultClause
 
+from gateway.store.raw import Raw
 from gateway.store.tables import decisions, risk_events
 
 DECISION: Final = "DECISION"
@@ -199,7 +200,7 @@ def link_of(previous: bytes, n: int, digest: bytes) -> bytes:
     return hashlib.sha256(previous + n.to_bytes(8, "big") + digest).digest()
 
 
-def head(raw: sqlite3.Connection) -> tuple[int, bytes]:
+def head(raw: Raw) -> tuple[int, bytes]:
     """Return the last place and its link; ``(0, GENESIS)`` of an empty chain."""
     row = raw.execute(_HEAD).fetchone()
     return (0, GENESIS) if row is None else (row[0], row[1])
@@ -222,9 +223,7 @@ def read_head(text: str) -> tuple[int, bytes]:
     return int(n), bytes.fromhex(link)
 
 
-def append_decision(
-    raw: sqlite3.Connection, row: Mapping[str, Any], evidence: Mapping[str, Any] | None
-) -> None:
+def append_decision(raw: Raw, row: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> None:
     """Chain a decision, in the transaction that writes it.
 
     Args:
@@ -249,9 +248,7 @@ def append_decision(
     )
 
 
-def append_events(
-    raw: sqlite3.Connection, events: Iterable[tuple[int, str, int, str, bytes]]
-) -> None:
+def append_events(raw: Raw, events: Iterable[tuple[int, str, int, str, bytes]]) -> None:
     """Chain events of the log, in the transaction that writes them.
 
     Args:
@@ -272,7 +269,7 @@ def append_events(
 _EVENT_COLUMNS: Final = ("seq", "kind", "at_us", "trade_no", "payload")
 
 
-def adopt(raw: sqlite3.Connection) -> int:
+def adopt(raw: Raw) -> int:
     """Chain what a database held before it had a chain; returns the last place.
 
     The order is the same wherever it is done: first all events by seq, then all decisions by

@@ -5,11 +5,9 @@ Only an anchor, a head that was written down elsewhere, proves more than that th
 with itself: who can write the file can recompute every link from the changed place on.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final
 
 from gateway.store.chain import (
@@ -23,6 +21,7 @@ from gateway.store.chain import (
     head,
     link_of,
 )
+from gateway.store.raw import Raw, steady
 
 _CHUNK_COUNT: Final = 1_000
 _TABLES: Final = {DECISION: "decisions", EVENT: "risk_events"}
@@ -39,12 +38,12 @@ _EVENT: Final = "SELECT {columns} FROM risk_events d WHERE d.seq = ?"
 _UNCHAINED: Final = {
     "decisions": "SELECT merchant_id || '/' || decision_id FROM decisions"
     " WHERE merchant_id || '/' || decision_id NOT IN (SELECT merchant_id || '/' || item_id"
-    " FROM chain_records WHERE kind = 'DECISION') ORDER BY rowid LIMIT 1",
+    " FROM chain_records WHERE kind = 'DECISION') ORDER BY 1 LIMIT 1",
     "risk_events": "SELECT seq FROM risk_events WHERE CAST(seq AS TEXT) NOT IN"
     " (SELECT item_id FROM chain_records WHERE kind = 'EVENT') ORDER BY seq LIMIT 1",
     "evidence": "SELECT merchant_id || '/' || decision_id FROM evidence"
     " WHERE NOT EXISTS (SELECT 1 FROM decisions d WHERE d.merchant_id = evidence.merchant_id"
-    " AND d.decision_id = evidence.decision_id) ORDER BY rowid LIMIT 1",
+    " AND d.decision_id = evidence.decision_id) ORDER BY 1 LIMIT 1",
 }
 
 
@@ -126,11 +125,14 @@ class _Place:
 class _Source:
     """Reads records as they are stored, whatever was done to them."""
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
+    def __init__(self, raw: Raw) -> None:
         self._raw = raw
         self._evidence = EVIDENCE_COLUMNS
         self._columns = {
-            table: [row[1] for row in raw.execute(f"PRAGMA table_info({table})")]
+            table: [
+                column[0]
+                for column in raw.execute(f"SELECT * FROM {table} LIMIT 0").description  # noqa: S608 - ours
+            ]
             for table in _TABLES.values()
         }
         decision = ", ".join(f"d.{name}" for name in self._columns["decisions"])
@@ -177,7 +179,7 @@ class _Source:
 
 
 def prove(
-    raw: sqlite3.Connection,
+    raw: Raw,
     *,
     anchor: tuple[int, bytes] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -190,18 +192,11 @@ def prove(
         progress: Told every now and then how many places of how many are done.
 
     Raises:
-        sqlite3.DatabaseError: the file itself is damaged.
+        Database.errors: the database itself is damaged.
     """
-    text_factory = raw.text_factory
-    # A changed byte may leave text that is no UTF-8; it must be found, not stumbled over.
-    raw.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
-    raw.execute("BEGIN")
-    try:
+    with steady(raw):
         head_n, head_link = head(raw)
         checked_count, broken = _walk(_Source(raw), head_n, anchor, progress)
-    finally:
-        raw.execute("ROLLBACK")
-        raw.text_factory = text_factory
     return Proof(checked_count, head_n, head_link, broken)
 
 

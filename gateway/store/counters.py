@@ -1,14 +1,14 @@
 """How often rules and lists changed: what tells a running gateway to look again."""
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.store.rule_tables import change_counters
+from gateway.store.schema import upsert
 
 
 def count_up(conn: Connection, name: str) -> int:
     """Count a change of ``rules`` or ``lists`` and return its number."""
-    one = sqlite_insert(change_counters).values(name=name, number=1)
+    one = upsert(change_counters).values(name=name, number=1)
     counted = one.on_conflict_do_update(
         index_elements=["name"], set_={"number": change_counters.c.number + 1}
     )

@@ -7,17 +7,13 @@ pages, is emptied, and both files are searched for what must be gone.
 """
 
 import json
-import mmap
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from gateway.refusal import Refused
+from gateway.store.database import Database
 from gateway.store.lists import forget_word
+from gateway.store.raw import Raw, raw_of
 from gateway.store.subjects import ACCOUNT_KINDS, Subjects, open_key, pseudonym_of
-from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault
 from risk.features.identity import identify
 
@@ -57,12 +53,12 @@ class Erasure:
 
 
 def erase_account(
-    path: Path, vault: Vault, account_id: str, *, actor: str, reason: str, now_us: int
+    database: Database, vault: Vault, account_id: str, *, actor: str, reason: str, now_us: int
 ) -> Erasure:
     """Destroy the key of an account.
 
     Args:
-        path: The database.
+        database: Where.
         vault: The installation's; finds the account's row.
         account_id: As merchants send it.
         actor: Who erases.
@@ -74,45 +70,39 @@ def erase_account(
     """
     if account_id in reason or account_id in actor:
         raise Refused("the reason and the actor are kept: leave the account id out of them")
-    with closing(open_sqlite(path)) as raw:
+    with database.changing() as conn:
+        raw = raw_of(conn)
         lookup = Subjects(raw, vault).lookup_of(account_id)
-        raw.execute("BEGIN IMMEDIATE")
-        try:
-            row = raw.execute(
-                "SELECT subject_id, key_sealed, created_at_us FROM subjects WHERE lookup = ?",
-                (lookup,),
-            ).fetchone()
-            if row is None:
-                raise Refused("no such account: it was never seen, or it was erased before")
-            subject_id, key_sealed, created_at_us = row
-            key = open_key(vault, lookup, key_sealed)
-            counts = _counts(raw, subject_id)
-            pseudonym = pseudonym_of(key, account_id)
-            list_count = sum(
-                forget_word(raw, kind, identify(kind, pseudonym)) for kind in sorted(ACCOUNT_KINDS)
-            )
-            # First the key alone, byte over byte: a row of another size might be moved.
-            raw.execute(
-                "UPDATE subjects SET key_sealed = zeroblob(length(key_sealed))"
-                " WHERE subject_id = ?",
-                (subject_id,),
-            )
-            raw.execute(
-                "UPDATE subjects SET lookup = NULL, erased_at_us = ? WHERE subject_id = ?",
-                (now_us, subject_id),
-            )
-            detail = {
-                "evidence": counts[0],
-                "as_payee": counts[1],
-                "list_entries": list_count,
-                "known_since_us": created_at_us,
-            }
-            _note(raw, subject_id, f"subject:{subject_id}", actor, reason, detail, now_us)
-            raw.execute("COMMIT")
-        finally:
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
-        emptied, copies_left = _cleaned(raw, path, (key_sealed, lookup))
+        row = raw.execute(
+            "SELECT subject_id, key_sealed, created_at_us FROM subjects WHERE lookup = ?",
+            (lookup,),
+        ).fetchone()
+        if row is None:
+            raise Refused("no such account: it was never seen, or it was erased before")
+        subject_id, key_sealed, created_at_us = row
+        key = open_key(vault, lookup, key_sealed)
+        counts = _counts(raw, subject_id)
+        pseudonym = pseudonym_of(key, account_id)
+        list_count = sum(
+            forget_word(raw, kind, identify(kind, pseudonym)) for kind in sorted(ACCOUNT_KINDS)
+        )
+        # First the key alone, byte over byte: a row of another size might be moved.
+        raw.execute(
+            "UPDATE subjects SET key_sealed = ? WHERE subject_id = ?",
+            (bytes(len(key_sealed)), subject_id),
+        )
+        raw.execute(
+            "UPDATE subjects SET lookup = NULL, erased_at_us = ? WHERE subject_id = ?",
+            (now_us, subject_id),
+        )
+        detail = {
+            "evidence": counts[0],
+            "as_payee": counts[1],
+            "list_entries": list_count,
+            "known_since_us": created_at_us,
+        }
+        _note(raw, subject_id, f"subject:{subject_id}", actor, reason, detail, now_us)
+    scrubbed = database.scrub((key_sealed, lookup))
     named = account_id.encode()
     searched = len(named) >= SEARCHED_BYTES_MIN
     return Erasure(
@@ -122,17 +112,19 @@ def erase_account(
         payee_count=counts[1],
         list_count=list_count,
         erased_at_us=now_us,
-        copies_left=copies_left,
-        log_emptied=emptied,
-        clear_count=_occurrences(path, (named,)) if searched else -1,
+        copies_left=scrubbed.copies_left,
+        log_emptied=scrubbed.is_clean,
+        clear_count=database.occurrences(named) if searched else -1,
     )
 
 
-def erase_payment(path: Path, trade_no: str, *, actor: str, reason: str, now_us: int) -> Erasure:
+def erase_payment(
+    database: Database, trade_no: str, *, actor: str, reason: str, now_us: int
+) -> Erasure:
     """Destroy the key of a payment whose payer sent no account id.
 
     Args:
-        path: The database.
+        database: Where.
         trade_no: The gateway's number of the payment.
         actor: Who erases.
         reason: Why, for the audit trail.
@@ -142,32 +134,26 @@ def erase_payment(path: Path, trade_no: str, *, actor: str, reason: str, now_us:
         Refused: there is no such payment, it has no evidence, or its evidence is under its
             payer's key.
     """
-    with closing(open_sqlite(path)) as raw:
-        raw.execute("BEGIN IMMEDIATE")
-        try:
-            row = raw.execute(
-                "SELECT e.merchant_id, e.decision_id, e.subject_id, e.key_sealed FROM evidence e"
-                " JOIN decisions d USING (merchant_id, decision_id) WHERE d.trade_no = ?",
-                (trade_no,),
-            ).fetchone()
-            if row is None:
-                raise Refused(f"there is no evidence of payment {trade_no}")
-            merchant_id, decision_id, subject_id, key_sealed = row
-            if subject_id:
-                raise Refused("its evidence is under its payer's key: erase the account")
-            if not any(key_sealed):
-                raise Refused(f"the evidence of payment {trade_no} was erased before")
-            raw.execute(
-                "UPDATE evidence SET key_sealed = zeroblob(length(key_sealed))"
-                " WHERE merchant_id = ? AND decision_id = ?",
-                (merchant_id, decision_id),
-            )
-            _note(raw, 0, trade_no, actor, reason, {"evidence": 1}, now_us)
-            raw.execute("COMMIT")
-        finally:
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
-        emptied, copies_left = _cleaned(raw, path, (key_sealed,))
+    with database.changing() as conn:
+        raw = raw_of(conn)
+        row = raw.execute(
+            "SELECT e.merchant_id, e.decision_id, e.subject_id, e.key_sealed FROM evidence e"
+            " JOIN decisions d USING (merchant_id, decision_id) WHERE d.trade_no = ?",
+            (trade_no,),
+        ).fetchone()
+        if row is None:
+            raise Refused(f"there is no evidence of payment {trade_no}")
+        merchant_id, decision_id, subject_id, key_sealed = row
+        if subject_id:
+            raise Refused("its evidence is under its payer's key: erase the account")
+        if not any(key_sealed):
+            raise Refused(f"the evidence of payment {trade_no} was erased before")
+        raw.execute(
+            "UPDATE evidence SET key_sealed = ? WHERE merchant_id = ? AND decision_id = ?",
+            (bytes(len(key_sealed)), merchant_id, decision_id),
+        )
+        _note(raw, 0, trade_no, actor, reason, {"evidence": 1}, now_us)
+    scrubbed = database.scrub((key_sealed,))
     return Erasure(
         subject_id=0,
         known_since_us=0,
@@ -175,23 +161,23 @@ def erase_payment(path: Path, trade_no: str, *, actor: str, reason: str, now_us:
         payee_count=0,
         list_count=0,
         erased_at_us=now_us,
-        copies_left=copies_left,
-        log_emptied=emptied,
+        copies_left=scrubbed.copies_left,
+        log_emptied=scrubbed.is_clean,
         clear_count=-1,
     )
 
 
-def _counts(raw: sqlite3.Connection, subject_id: int) -> tuple[int, int]:
+def _counts(raw: Raw, subject_id: int) -> tuple[int, int]:
     row = raw.execute(
-        "SELECT coalesce(sum(subject_id = ?), 0), coalesce(sum(payee_subject_id = ?), 0)"
-        " FROM evidence",
+        "SELECT count(CASE WHEN subject_id = ? THEN 1 END),"
+        " count(CASE WHEN payee_subject_id = ? THEN 1 END) FROM evidence",
         (subject_id, subject_id),
     ).fetchone()
     return row[0], row[1]
 
 
 def _note(
-    raw: sqlite3.Connection,
+    raw: Raw,
     subject_id: int,
     object_id: str,
     actor: str,
@@ -207,45 +193,3 @@ def _note(
         " VALUES (?, 'subject.erase', ?, ?, ?, ?)",
         (actor, object_id, reason, json.dumps(detail, sort_keys=True), now_us),
     )
-
-
-def _cleaned(raw: sqlite3.Connection, path: Path, secrets: tuple[bytes, ...]) -> tuple[bool, int]:
-    """Empty the write-ahead log; return whether that was done, and how many copies are left."""
-    emptied = _emptied(raw)
-    copies_left = _occurrences(path, secrets)
-    if copies_left and emptied:
-        # A database that earlier releases wrote may hold pieces of split index pages.
-        raw.execute("REINDEX subjects")
-        emptied = _emptied(raw)
-        copies_left = _occurrences(path, secrets)
-    return emptied, copies_left
-
-
-def clean(path: Path) -> bool:
-    """Rebuild the lookup of people and empty the write-ahead log; False if a reader hinders it."""
-    with closing(open_sqlite(path)) as raw:
-        raw.execute("REINDEX subjects")
-        return _emptied(raw)
-
-
-def _emptied(raw: sqlite3.Connection) -> bool:
-    busy: int = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    return busy == 0
-
-
-def _occurrences(path: Path, needles: tuple[bytes, ...]) -> int:
-    return sum(1 for file in _files(path) for needle in needles for _ in _places(file, needle))
-
-
-def _files(path: Path) -> Iterator[Path]:
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        if file.exists() and file.stat().st_size:
-            yield file
-
-
-def _places(file: Path, needle: bytes) -> Iterator[int]:
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as all_:
-        place = all_.find(needle)
-        while place >= 0:
-            yield place
-            place = all_.find(needle, place + 1)

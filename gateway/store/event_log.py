@@ -6,12 +6,12 @@ ride at the head of the next transaction, whatever else that holds. If a commit 
 and ride again: the state in memory never runs ahead of the log for good.
 """
 
-import sqlite3
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
 from gateway.store.chain import append_events
+from gateway.store.raw import Raw
 from risk.decision import LogEvent
 
 _INSERT = "INSERT INTO risk_events (seq, kind, at_us, trade_no, payload) VALUES (?, ?, ?, ?, ?)"
@@ -27,7 +27,7 @@ class EventLog:
         """Take an event; it goes to disk with the next transaction."""
         self._waiting.append((event.seq, event.kind, event.at_us, event.trade_no, event.payload))
 
-    def write(self, raw: sqlite3.Connection) -> int:
+    def write(self, raw: Raw) -> int:
         """Insert and chain all waiting events; return how many (`Writer`'s prologue)."""
         if self._waiting:
             raw.executemany(_INSERT, self._waiting)
@@ -43,15 +43,15 @@ class EventLog:
         return len(self._waiting)
 
 
-def read_log(raw: sqlite3.Connection, *, after_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+def read_log(raw: Raw, *, after_seq: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield ``(seq, payload)`` of all events after `after_seq`, in order.
 
     Raises:
         ValueError: if a number is missing: the log is the truth and must have no holes.
     """
     expected_seq = after_seq + 1
-    rows = raw.execute(
-        "SELECT seq, payload FROM risk_events WHERE seq > ? ORDER BY seq", (after_seq,)
+    rows = iter(
+        raw.execute("SELECT seq, payload FROM risk_events WHERE seq > ? ORDER BY seq", (after_seq,))
     )
     while chunk := list(islice(rows, 10_000)):
         for seq, payload in chunk:

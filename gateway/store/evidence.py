@@ -10,7 +10,6 @@ a key of its own, kept sealed in its row, destroyed by the payment's number.
 """
 
 import secrets
-import sqlite3
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, Final
@@ -20,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
 
+from gateway.store.raw import Raw
 from gateway.store.subjects import KEY_BYTES, Hidden, Subject, cipher_of, open_key
 from gateway.store.vault import Vault, VaultDamaged
 from risk.transaction import EMPTY_CONTEXT, RiskContext
@@ -76,7 +76,7 @@ class Evidence:
     payer: Subject | None
     payee: Subject | None
 
-    def store(self, raw: sqlite3.Connection, merchant_id: str, decision_id: str) -> dict[str, Any]:
+    def store(self, raw: Raw, merchant_id: str, decision_id: str) -> dict[str, Any]:
         """Write it, and its people where they are new, in the caller's transaction.
 
         Returns:

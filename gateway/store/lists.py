@@ -6,7 +6,6 @@ then can be read years later, even where the words themselves had to be erased.
 """
 
 import re
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from gateway.domain.errors import InvalidParameter, ObjectNotFound
 from gateway.store import audit
 from gateway.store.counters import count_up, counted
 from gateway.store.listing import list_names, normal, purpose_of, version_of
+from gateway.store.raw import Raw
 from gateway.store.rule_tables import list_entries, lists
 from risk.rules.lists import Purpose
 from risk.rules.names import CODE_LETTERS, KINDS, NumberOf, closest
@@ -197,7 +197,7 @@ def remove_entries(
     )
 
 
-def forget_word(raw: sqlite3.Connection, kind: str, number: int) -> int:
+def forget_word(raw: Raw, kind: str, number: int) -> int:
     """Erase a word's text from all lists, as the law may ask; its number stays, and counts.
 
     Args:

@@ -6,7 +6,6 @@ the order's history a path in that table, whatever arrives twice, late or at onc
 """
 
 import json
-import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -19,6 +18,7 @@ from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
 from gateway.store.chain import append_decision
 from gateway.store.evidence import Evidence
+from gateway.store.raw import Raw
 from gateway.store.tables import decisions, orders, refunds
 from risk.decision import Feedback
 
@@ -98,13 +98,13 @@ _SELECT_BY_NUMBER = (
 )
 
 
-def find_by_number(raw: sqlite3.Connection, merchant_id: str, out_trade_no: str) -> Order | None:
+def find_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Order | None:
     """Read an order by the merchant's own number, on the raw connection (hot path)."""
     row = raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no)).fetchone()
     return None if row is None else Order(**dict(zip(_ORDER_FIELDS, row, strict=True)))
 
 
-def find_reasons(raw: sqlite3.Connection, merchant_id: str, decision_id: str) -> list[str]:
+def find_reasons(raw: Raw, merchant_id: str, decision_id: str) -> list[str]:
     """Read the reason codes of a decision, strongest first."""
     row = raw.execute(
         "SELECT reasons FROM decisions WHERE merchant_id = ? AND decision_id = ?",
@@ -120,7 +120,7 @@ _REPORT_DECLINED: Final = (
 
 
 def insert_created(
-    raw: sqlite3.Connection,
+    raw: Raw,
     order: Order,
     decision: dict[str, Any],
     evidence: Evidence | None = None,
@@ -134,7 +134,7 @@ def insert_created(
         evidence: What the merchant told of the payment, sealed.
 
     Raises:
-        sqlite3.IntegrityError: if the merchant's number is taken.
+        the driver's IntegrityError: if the merchant's number is taken.
         Busy: (1006) if a person's key was replaced or erased meanwhile.
     """
     raw.execute(_INSERT_ORDER, [getattr(order, name) for name in _ORDER_FIELDS])

@@ -8,13 +8,13 @@ double them (each has an identity derived from its cause).
 import json
 
 from sqlalchemy import Connection, insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.ledger import Entry
 from gateway.domain.money import to_major
 from gateway.domain.numbers import utc_text
 from gateway.domain.refund import refund_state
 from gateway.store.orders import Order
+from gateway.store.schema import upsert
 from gateway.store.tables import (
     ledger_entries,
     ledger_postings,

@@ -5,14 +5,12 @@ its own: the newest one decides, and the rows before it say who let which policy
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, insert, select
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, insert, select
 
 from gateway.store import audit
+from gateway.store.database import Database
 from gateway.store.tables import policies, policy_live
-from gateway.store.unit_of_work import open_sqlite
 from risk.default_policy import DEFAULT_POLICY
 from risk.policy import Policy, PolicyError
 from risk.policy_text import read_policy
@@ -66,24 +64,15 @@ def seed(conn: Connection, *, now_us: int) -> None:
         publish(conn, DEFAULT_POLICY, author=HOUSE, note="the policy that ships", now_us=now_us)
 
 
-def seed_database(path: Path, *, now_us: int) -> None:
-    """Run `seed` in a transaction of its own, for whoever builds a gateway on this file.
+def seed_database(database: Database, *, now_us: int) -> None:
+    """Run `seed` in a transaction of its own, for whoever builds a gateway on this database.
 
     Args:
-        path: A database of this release.
+        database: Of this release.
         now_us: The time, microseconds since the epoch.
     """
-    raw = open_sqlite(path)
-    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
-    try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
-            seed(conn, now_us=now_us)
-            conn.exec_driver_sql("COMMIT")
-    finally:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
-        raw.close()
+    with database.changing() as conn:
+        seed(conn, now_us=now_us)
 
 
 def live_version(conn: Connection) -> str:

@@ -8,20 +8,18 @@ kept whole under its version, so a decision of years ago can be recomputed from 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, create_engine, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from gateway.domain.errors import IllegalRuleMove, InvalidParameter, ObjectNotFound
 from gateway.store import audit
 from gateway.store.counters import count_up, counted
+from gateway.store.database import Database
 from gateway.store.listing import list_names, lists_at, number_of_version
 from gateway.store.rule_tables import rule_sets, rules
+from gateway.store.schema import upsert
 from gateway.store.tables import audit_log
-from gateway.store.unit_of_work import open_sqlite
 from risk.rules.names import NumberOf, closest
 from risk.rules.problems import RuleError
 from risk.rules.shipped import DEFAULT_RULES
@@ -88,11 +86,11 @@ def load(conn: Connection) -> RuleSet:
     return RuleSet([_read(row).rule for row in stored.mappings()], lists_at(conn))
 
 
-def start(path: Path, now_us: int) -> RuleSet:
+def start(database: Database, now_us: int) -> RuleSet:
     """Return the set a gateway starts with, stored as what ran; seeds a database without rules.
 
     Args:
-        path: The migrated database.
+        database: Migrated.
         now_us: The time, Unix microseconds.
 
     Raises:
@@ -100,22 +98,14 @@ def start(path: Path, now_us: int) -> RuleSet:
             dropped a feature. Retire it (`yumen rules move`) and start again: starting without
             it would let pass what it forbids.
     """
-    raw = open_sqlite(path)
-    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     try:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
+        with database.changing() as conn:
             seed(conn, now_us)
             rule_set = load(conn)
             keep(conn, rule_set, now_us)
-            conn.exec_driver_sql("COMMIT")
-            return rule_set
     except RuleError as error:
         raise refusal_of(error) from error
-    finally:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
-        raw.close()
+    return rule_set
 
 
 def changes(conn: Connection) -> tuple[int, int]:
@@ -130,7 +120,7 @@ def keep(conn: Connection, rule_set: RuleSet, now_us: int) -> None:
         "content": rule_set.as_json(),
         "created_at_us": now_us,
     }
-    conn.execute(sqlite_insert(rule_sets).values(row).on_conflict_do_nothing())
+    conn.execute(upsert(rule_sets).values(row).on_conflict_do_nothing())
 
 
 def rule_set_at(conn: Connection, rule_version: str, list_version: str = "lists-0") -> RuleSet:

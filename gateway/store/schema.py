@@ -1,6 +1,10 @@
 """The one collection of tables, and how constraints and indexes are called."""
 
 from sqlalchemy import MetaData
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+# An INSERT with ON CONFLICT: SQLite took it over from PostgreSQL, and this one compiles for both.
+__all__ = ["metadata", "upsert"]
 
 metadata = MetaData(
     naming_convention={

@@ -11,7 +11,6 @@ Account ids share one name space over all merchants and both roles, as features 
 
 import hashlib
 import secrets
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from gateway.domain.errors import Busy
+from gateway.store.raw import Raw, raw_of
 from gateway.store.vault import Vault
 from risk.features.identity import identify
 from risk.rules.names import NumberOf
@@ -38,7 +38,9 @@ _PAYER_FIELDS: Final = tuple(field_.name for field_ in fields(Payer))
 _PAYEE_FIELDS: Final = tuple(field_.name for field_ in fields(Payee))
 _CONTEXT_FIELDS: Final = tuple(field_.name for field_ in fields(RiskContext))
 _FIND: Final = "SELECT subject_id, key_sealed FROM subjects WHERE lookup = ?"
-_ADD: Final = "INSERT INTO subjects (lookup, key_sealed, created_at_us) VALUES (?, ?, ?)"
+_ADD: Final = (
+    "INSERT INTO subjects (lookup, key_sealed, created_at_us) VALUES (?, ?, ?) RETURNING subject_id"
+)
 _LAST_ERASURE: Final = "SELECT coalesce(max(erasure_no), 0) FROM erasures"
 
 
@@ -64,7 +66,7 @@ class Subject:
     erasure_no: int
     subject_id: int = 0
 
-    def store(self, raw: sqlite3.Connection) -> int:
+    def store(self, raw: Raw) -> int:
         """Make sure that the row exists, in the caller's transaction; return its number.
 
         Raises:
@@ -79,10 +81,8 @@ class Subject:
             # The key that this request began with was replaced or, perhaps, erased: were it
             # written now, an erased person would come back.
             raise Busy("the payer's or payee's key changed meanwhile; repeat the request")
-        done = raw.execute(_ADD, (self.lookup, self.key_sealed, self.created_at_us))
-        if done.lastrowid is None:
-            raise RuntimeError("the database gave a subject no number")
-        return done.lastrowid
+        added = raw.execute(_ADD, (self.lookup, self.key_sealed, self.created_at_us))
+        return int(added.fetchone()[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Subjects:
 
     def __init__(
         self,
-        raw: sqlite3.Connection,
+        raw: Raw,
         vault: Vault,
         *,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -248,9 +248,7 @@ def numbers_in(conn: Connection, vault: Vault, now_us: int) -> NumberOf:
     An account that never paid may be put on a list all the same: its subject is made here and
     stored with the change, so that its first payment already has the number.
     """
-    raw = conn.connection.driver_connection
-    if not isinstance(raw, sqlite3.Connection):
-        raise TypeError("subjects live in SQLite")
+    raw = raw_of(conn)
     subjects = Subjects(raw, vault)
 
     def number_of(kind: str, name: str) -> int:

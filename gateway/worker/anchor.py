@@ -6,10 +6,10 @@ at the end the head goes to the log, which should leave the machine.
 """
 
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from gateway.store.chain import head, text_of
+from gateway.store.raw import Raw
 
 _log = logging.getLogger("yumen.audit")
 EVERY_US = 86_400_000_000
@@ -23,7 +23,7 @@ class Anchor:
         clock_us: The time, microseconds since the epoch.
     """
 
-    def __init__(self, raw: sqlite3.Connection, clock_us: Callable[[], int]) -> None:
+    def __init__(self, raw: Raw, clock_us: Callable[[], int]) -> None:
         self._raw = raw
         self._clock_us = clock_us
         self._due_at_us = 0

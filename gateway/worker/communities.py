@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.payments.context import Context
+from gateway.store.database import Database
 
 REQUEST = "graph.refresh"
 REPORT = "graph.json"
@@ -29,7 +30,7 @@ class SurveyFailed(RuntimeError):
     """The process that looks for communities ended badly; its last words are in the message."""
 
 
-async def in_a_process(path: Path, now_us: int) -> Found:
+async def in_a_process(database: Database, now_us: int) -> Found:
     """Run the survey beside the gateway.
 
     Raises:
@@ -39,13 +40,13 @@ async def in_a_process(path: Path, now_us: int) -> Found:
         sys.executable,
         "-m",
         "gateway.worker.survey",
-        str(path),
         str(now_us),
+        stdin=asyncio.subprocess.PIPE,  # A URL may hold a password: it is no argument.
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await process.communicate()
+        out, err = await process.communicate(database.url.encode())
     finally:
         if process.returncode is None:  # We are told to stop: nobody will hear what it finds.
             process.kill()
@@ -62,7 +63,7 @@ class CommunityRefresher:
     Args:
         context: Of the process that owns the feature state.
         var: Folder of the embedded state.
-        database_path: What the survey reads.
+        database: What the survey reads.
         interval_s: Pause between two runs; 0 runs only when asked.
         survey: Looks for communities.
     """
@@ -71,14 +72,14 @@ class CommunityRefresher:
         self,
         context: Context,
         var: Path,
-        database_path: Path,
+        database: Database,
         *,
         interval_s: int,
-        survey: Callable[[Path, int], Awaitable[Found]] = in_a_process,
+        survey: Callable[[Database, int], Awaitable[Found]] = in_a_process,
     ) -> None:
         self._context = context
         self._var = var
-        self._database_path = database_path.absolute()
+        self._database = database
         self._interval_us = interval_s * 1_000_000
         self._survey = survey
         # A gateway that starts has other things to do than to look at an hour of its past.
@@ -104,7 +105,7 @@ class CommunityRefresher:
             raise RuntimeError("only the owner of the feature state writes communities")
         now_us = context.clock_us()
         await context.writer.run_raw(lambda _raw: None)  # The log's newest events go to disk.
-        found = await self._survey(self._database_path, now_us)
+        found = await self._survey(self._database, now_us)
         rows = found["rows"]
         for first in range(0, len(rows), SLICE_COUNT):
             for user, community, fraud_ppm, pagerank_ppm, core in rows[first : first + SLICE_COUNT]:

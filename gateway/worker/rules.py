@@ -8,7 +8,6 @@ goes on, and an error is logged once.
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DatabaseError
@@ -16,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from gateway.payments.context import Context
 from gateway.store import rules
 from gateway.store.alerts import AlertBook, Severity
-from gateway.store.unit_of_work import reader
+from gateway.store.database import Database
 from risk.rules.source import RuleSet
 
 POLL_S: Final = 1.0
@@ -29,7 +28,7 @@ class RuleKeeper:
 
     Args:
         context: Its engine runs the rules, its writer stores what ran.
-        database: The database's file, opened again for reading on a thread of its own.
+        database: Opened again for reading on a thread of its own.
         running: What the engine runs now.
         book: Where a set that can't run is noted for the operators.
         poll_s: How often it looks, seconds.
@@ -41,7 +40,7 @@ class RuleKeeper:
     def __init__(
         self,
         context: Context,
-        database: Path,
+        database: Database,
         running: RuleSet,
         book: AlertBook,
         *,
@@ -90,7 +89,7 @@ class RuleKeeper:
         return self._context.raw_reader.execute(_COUNTERS).fetchall()
 
     def _load(self) -> RuleSet:
-        engine = reader(self._database)  # A connection of this thread's own.
+        engine = self._database.reader()  # A connection of this thread's own.
         try:
             with engine.connect() as conn:
                 return rules.load(conn)

@@ -7,52 +7,57 @@ owner of the feature state gives its rows their place in the log.
 
 import json
 import os
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.store.unit_of_work import open_sqlite
+from sqlalchemy import Connection, text
+
+from gateway.store.database import Database, database_at
 from risk.communities import WINDOW_US, Refresh, Window, refresh
 from risk.features.event import stack
 
 CHUNK_COUNT = 10_000
 EVENTS_MAX = 2_000_000  # Newest; about 50 bytes of memory each, and four times that while sorting.
 NICENESS = 10
+_LAST = text("SELECT coalesce(max(seq), 0) FROM risk_events")
+_AT = text("SELECT at_us FROM risk_events WHERE seq = :seq")
+_PAYLOADS = text("SELECT payload FROM risk_events WHERE seq BETWEEN :first AND :last ORDER BY seq")
 
 
-def survey(path: Path, now_us: int) -> Refresh:
+def survey(database: Database, now_us: int) -> Refresh:
     """Find the communities of the 30 days before `now_us`.
 
     Args:
-        path: The embedded database.
+        database: Whose log it reads.
         now_us: The moment the rows stand for, Unix microseconds.
 
     Raises:
-        sqlite3.Error: the database can't be read.
+        sqlalchemy.exc.DatabaseError: the database can't be read.
     """
     window = Window(now_us)
-    with closing(open_sqlite(path, read_only=True)) as raw:
-        last_seq = raw.execute("SELECT coalesce(max(seq), 0) FROM risk_events").fetchone()[0]
-        first_seq = max(_first_seq(raw, now_us - WINDOW_US, last_seq), last_seq - EVENTS_MAX)
-        rows = raw.execute(
-            "SELECT payload FROM risk_events WHERE seq BETWEEN ? AND ? ORDER BY seq",
-            (first_seq, last_seq),
-        )
-        while chunk := rows.fetchmany(CHUNK_COUNT):
-            window.add(stack([payload for (payload,) in chunk]))
+    engine = database.reader()
+    try:
+        with engine.connect() as conn:
+            last_seq = int(conn.execute(_LAST).scalar_one())
+            first_seq = max(_first_seq(conn, now_us - WINDOW_US, last_seq), last_seq - EVENTS_MAX)
+            for first in range(first_seq, last_seq + 1, CHUNK_COUNT):
+                last = min(first + CHUNK_COUNT - 1, last_seq)
+                chunk = conn.execute(_PAYLOADS, {"first": first, "last": last}).all()
+                window.add(stack([payload for (payload,) in chunk]))
+    finally:
+        engine.dispose()
     return refresh(window)
 
 
-def _first_seq(raw: sqlite3.Connection, since_us: int, last_seq: int) -> int:
+def _first_seq(conn: Connection, since_us: int, last_seq: int) -> int:
     """Return about where the log passes `since_us`: its times only grow, late events aside."""
     low, high = 1, last_seq + 1
     while low < high:
         middle = (low + high) // 2
-        row = raw.execute("SELECT at_us FROM risk_events WHERE seq = ?", (middle,)).fetchone()
-        if row is None or row[0] > since_us:
+        at_us = conn.execute(_AT, {"seq": middle}).scalar()
+        if at_us is None or at_us > since_us:
             high = middle
         else:
             low = middle + 1
@@ -60,10 +65,10 @@ def _first_seq(raw: sqlite3.Connection, since_us: int, last_seq: int) -> int:
 
 
 def main(arguments: list[str]) -> None:
-    """Print what was found in the database ``arguments[0]`` at the time ``arguments[1]`` (µs)."""
+    """Print what was found at the time ``arguments[0]`` (µs) in the database named on stdin."""
     os.nice(NICENESS)
     started_s = time.monotonic()
-    found = survey(Path(arguments[0]), int(arguments[1]))
+    found = survey(database_at(sys.stdin.read(), Path()), int(arguments[0]))
     report = asdict(found) | {
         "rows": [[row.user, *row.attributes()] for row in found.rows],
         "elapsed_s": round(time.monotonic() - started_s, 2),

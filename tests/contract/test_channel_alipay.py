@@ -211,7 +211,7 @@ def test_a_wrong_setting_says_nothing_about_a_payment(key: str, tmp_path: Path) 
             "private_key": Keys(tmp_path).rsa_private_pem("stranger"),
             "app_id": "2021999999999999",
         }
-        channel = opened(at, **{key: wrong[key]})
+        channel = opened(at, None, **{key: wrong[key]})
         with pytest.raises(ChannelProtocolError, match=r"40002"):
             await channel.query(trade, timeout_s=TIMEOUT_S)
 
@@ -249,7 +249,7 @@ def test_keys_may_be_bare_base64_and_a_wrong_one_is_named(tmp_path: Path) -> Non
     keys = Keys(tmp_path)
     pems = (keys.rsa_private_pem("ours"), keys.rsa_public_pem("theirs"))
     bare = ["".join(pem.splitlines()[1:-1]) for pem in pems]
-    assert Wire("1", bare[0], bare[1], Clock(START_US))
+    assert "sign" in Wire("1", bare[0], bare[1], Clock(START_US)).signed("m", {})
     with pytest.raises(ValueError, match="alipay_public_key"):
         Wire("1", bare[0], "no key", Clock(START_US))
 

@@ -14,6 +14,7 @@ from gateway.domain.errors import IllegalRuleMove, InvalidParameter, ObjectNotFo
 from gateway.store import listing, lists, rules
 from gateway.store.lists import NewEntry
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase
 from gateway.store.tables import audit_log, list_entries, merchants, metadata
 from risk.features.event import AT_US, EVENT_WIDTH, INDEX
 from risk.features.identity import identify
@@ -311,7 +312,7 @@ def test_the_counters_tell_a_running_gateway_to_look_again(conn: Connection) -> 
 
 def test_a_new_database_has_the_tables_the_code_speaks_of(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
 
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
@@ -322,7 +323,7 @@ def test_a_new_database_has_the_tables_the_code_speaks_of(tmp_path: Path) -> Non
 
 def test_a_database_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path, to="0001")
+    migrate(SqliteDatabase(path), to="0001")
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         connection.execute(
@@ -331,7 +332,7 @@ def test_a_database_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None:
             )
         )
 
-    assert migrate(path)
+    assert migrate(SqliteDatabase(path))
 
     with engine.begin() as connection:
         assert connection.execute(text("SELECT name FROM merchants")).scalar() == "tea"

@@ -19,7 +19,7 @@ from gateway.http.admin_api import BODY_BYTES_MAX, AdminDeps, admin_router, read
 from gateway.payments.context import Context, PaymentConfig
 from gateway.store import tables
 from gateway.store.event_log import EventLog
-from gateway.store.unit_of_work import Writer, open_sqlite, reader
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from tests.seeded import NOW_US, empty_database, order_row
 
 TOKEN = "synthetic-operator-token"  # noqa: S105 - opens nothing but this test
@@ -83,8 +83,8 @@ async def at_the_desk(var: Path) -> AsyncIterator[Desk]:
     raw = open_sqlite(path, read_only=True)
     async with httpx.AsyncClient() as outward:
         context = Context(
-            writer=Writer(path),
-            reader=reader(path),
+            writer=SqliteWriter(path),
+            reader=SqliteDatabase(path).reader(),
             raw_reader=raw,
             risk=None,
             log=EventLog(),

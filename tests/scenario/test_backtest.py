@@ -15,6 +15,7 @@ from gateway.backtest.load import load_history, load_log
 from gateway.backtest.present import numbers_of, present_setup
 from gateway.cli import app
 from gateway.refusal import Refused
+from gateway.store.database import embedded
 from gateway.store.subjects import numbers_in
 from gateway.store.vault import Vault
 from models.backtest import (
@@ -55,12 +56,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Assessed:
     return made
 
 
+def setup_of(world: Assessed) -> Setup:
+    return present_setup(embedded(world.var), world.var / "bundles")
+
+
 def history_of(world: Assessed) -> History:
-    return load_history(world.var, now_s=START_US / 1e6)
+    return load_history(embedded(world.var), world.var / "backtest", now_s=START_US / 1e6)
 
 
 def run(world: Assessed, change: Change, question: Question = LATER) -> Report:
-    return backtest(history_of(world), present_setup(world.var), change, question)
+    return backtest(history_of(world), setup_of(world), change, question)
 
 
 def test_the_set_up_in_use_recomputed_decides_as_it_decided(world: Assessed) -> None:
@@ -111,7 +116,7 @@ def test_a_draft_rule_moves_exactly_the_payments_it_fires_for(world: Assessed) -
 
 
 def test_a_block_list_declines_whom_it_names_until_it_expires(world: Assessed) -> None:
-    history, setup = history_of(world), present_setup(world.var)
+    history, setup = history_of(world), setup_of(world)
     card, at_us = history.field("card"), history.field("at_us")
     until_us = int(np.median(at_us))
     chosen = int(card[0])
@@ -171,7 +176,7 @@ def test_another_model_and_thresholds_change_outcomes_both_ways(world: Assessed)
     assert report.versions["present_model"] == "m1"
     assert report.versions["changed_model"] == "m2"
     assert any(report.moved.values())
-    expected = Setup(rules=present_setup(world.var).rules, model=model)
+    expected = Setup(rules=setup_of(world).rules, model=model)
     assert backtest(history_of(world), expected, Change(), LATER).present == report.changed
 
 
@@ -216,7 +221,12 @@ def test_the_cache_grows_with_the_log_and_is_made_anew_for_another(
     for conn in database(world.var):
         world.attempt_without_decision(conn)
         world.label(conn, 3, START_US + 9 * DAY_US, Feedback.FRAUD)
-    grown = load_history(world.var, now_s=0.0, progress=lambda *told: read.append(told))
+    grown = load_history(
+        embedded(world.var),
+        world.var / "backtest",
+        now_s=0.0,
+        progress=lambda *told: read.append(told),
+    )
 
     assert (len(first), len(grown)) == (150, 230)
     assert grown.undecided_count == 1
@@ -277,8 +287,11 @@ ON_DRAFT = Rule(
 
 
 def test_a_rule_on_a_feature_that_is_not_there_yet_is_tried(world: Assessed) -> None:
-    history, log = history_of(world), load_log(world.var)
-    setup, change = present_setup(world.var), Change(rules=(ON_DRAFT, BIG), features=(DRAFT,))
+    history, log = history_of(world), load_log(embedded(world.var))
+    setup, change = (
+        setup_of(world),
+        Change(rules=(ON_DRAFT, BIG), features=(DRAFT,)),
+    )
 
     beside = backtest(extended(history, log, features=(DRAFT,)), setup, change, LATER)
     alone = backtest(replayed(log, features=(DRAFT,)), setup, change, LATER)
@@ -301,7 +314,7 @@ def test_a_rule_on_a_feature_that_is_not_there_yet_is_tried(world: Assessed) -> 
 
 def test_hits_are_counted_for_all_rules_at_once(world: Assessed) -> None:
     history = history_of(world)
-    rules = present_setup(world.var).rules
+    rules = setup_of(world).rules
 
     hits = count_hits(history, rules)
 
@@ -366,8 +379,8 @@ def test_a_person_is_known_by_the_number_this_installation_gave(tmp_path: Path) 
     watched = tmp_path / "watched.txt"
     watched.write_text("user:u1\n", "utf-8")
 
-    with numbers_of(world.var) as numbers:
-        setup = present_setup(world.var)
+    with numbers_of(embedded(world.var), Vault(world.var)) as numbers:
+        setup = setup_of(world)
         draft = Draft(lists=(f"watched={watched}",))
         change = change_of(draft, setup, world.var / "bundles", numbers)
 

@@ -12,6 +12,7 @@ import pytest
 
 from gateway import policing
 from gateway.explain import explain
+from gateway.store.database import embedded
 from risk import Engine
 from risk.policy import Costs, Override, Policy, Thresholds
 from risk.scorer import BundleRefused, challenge, unchallenge
@@ -52,7 +53,7 @@ def with_model(
     policy: Policy = Policy(kind="thresholds"),  # noqa: B008 - frozen
     **settings: Any,
 ) -> None:
-    policing.publish(var, policy, author="test", note="for the test", now_us=1)
+    policing.publish(embedded(var), policy, author="test", note="for the test", now_us=1)
 
     async def run() -> None:
         await asyncio.to_thread(publish_small_model, var / "bundles", "v-one")
@@ -68,7 +69,12 @@ def test_a_policy_that_is_published_decides_without_a_restart(tmp_path: Path) ->
         mine = Override(thresholds=STRICT)
         policy = Policy(merchants={stand.shop.new.merchant_id: mine})
         await asyncio.to_thread(
-            policing.publish, tmp_path, policy, author="li", note="x", now_us=stand.clock()
+            policing.publish,
+            embedded(tmp_path),
+            policy,
+            author="li",
+            note="x",
+            now_us=stand.clock(),
         )
         engine = engine_of(stand)
         await until(lambda: engine.policy_version == policy.version, what="the new policy")
@@ -186,7 +192,7 @@ def test_a_decision_is_made_again_part_by_part_and_is_equal(
     explained: tuple[Path, list[str]],
 ) -> None:
     var, numbers = explained
-    healthy, _, degraded = (explain(var, number) for number in numbers)
+    healthy, _, degraded = (explain(embedded(var), var / "bundles", number) for number in numbers)
 
     assert healthy.facts["outcome"] in {"CHALLENGE", "REVIEW", "DECLINE"}
     assert set(healthy.comparison) == {
@@ -222,7 +228,7 @@ def test_what_was_changed_afterwards_differs_by_name(
         with raw:
             raw.execute(f"UPDATE decisions SET {change} WHERE trade_no = ?", (number,))
         try:
-            found = explain(var, number)
+            found = explain(embedded(var), var / "bundles", number)
         finally:
             with raw:
                 raw.execute("DELETE FROM decisions WHERE trade_no = ?", (number,))
@@ -250,7 +256,7 @@ def test_what_is_not_there_any_more_is_not_compared_and_says_so(
         raw.execute(f"UPDATE decisions SET {change} WHERE trade_no = ?", (number,))
         try:
             raw.commit()
-            found = explain(var, number)
+            found = explain(embedded(var), var / "bundles", number)
         finally:
             column = change.split()[0]
             raw.execute(

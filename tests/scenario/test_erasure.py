@@ -10,8 +10,10 @@ from sqlalchemy import text
 from gateway.invariants import check_all
 from gateway.queries.reader import open_reader
 from gateway.store.chain import head, text_of
+from gateway.store.database import embedded
 from gateway.store.erasure import erase_account, erase_payment
 from gateway.store.evidence import Erased, open_evidence
+from gateway.store.sqlite import SqliteDatabase
 from gateway.store.vault import Vault
 from gateway.wiring import wall_clock_us
 from risk.features.event import INDEX, decode
@@ -37,7 +39,7 @@ def users(stand: Stand) -> list[int]:
 
 
 def evidence_of(var: Path, trade_no: str) -> object:
-    reader = open_reader(var)
+    reader = open_reader(embedded(var))
     try:
         with reader.connect() as conn:
             row = conn.execute(
@@ -50,7 +52,7 @@ def evidence_of(var: Path, trade_no: str) -> object:
 
 
 def broken(var: Path) -> list[str]:
-    reader = open_reader(var)
+    reader = open_reader(embedded(var))
     try:
         return [f.name for f in check_all(reader, wall_clock_us()) if not f.held]
     finally:
@@ -64,7 +66,7 @@ def places_in_files(var: Path, needle: str) -> list[str]:
 
 async def erased_while_it_works(var: Path) -> str:
     async with standing(var) as stand:
-        shop, path = stand.shop, stand.gateway.settings.database_path
+        shop, path = stand.shop, var / "yumen.db"
         first = await shop.create(risk_context=told(ALICE, SHOP))
         many = await asyncio.gather(
             *(shop.create(risk_context=told((ALICE, "account-of-bob")[n % 2])) for n in range(12))
@@ -78,8 +80,12 @@ async def erased_while_it_works(var: Path) -> str:
         assert opened == json.loads(told(ALICE, SHOP))
 
         asked = {"actor": "DPO", "reason": "asked for it"}
-        done = erase_account(path, Vault(var), ALICE, now_us=wall_clock_us(), **asked)
-        alone = erase_payment(path, nameless["trade_no"], now_us=wall_clock_us(), **asked)
+        done = erase_account(
+            SqliteDatabase(path), Vault(var), ALICE, now_us=wall_clock_us(), **asked
+        )
+        alone = erase_payment(
+            SqliteDatabase(path), nameless["trade_no"], now_us=wall_clock_us(), **asked
+        )
         after = await shop.create(risk_context=told(ALICE, SHOP))
 
         assert (done.evidence_count, done.copies_left, done.log_emptied) == (7, 0, True)
@@ -90,7 +96,7 @@ async def erased_while_it_works(var: Path) -> str:
         assert users(stand)[-1] not in users(stand)[:-1]
         # A repeat of an old request is answered from what is stored; it meets nobody.
         assert stand.rows("SELECT count(*) FROM subjects") == [(4,)]
-        erase_account(path, Vault(var), ALICE, now_us=wall_clock_us(), **asked)
+        erase_account(SqliteDatabase(path), Vault(var), ALICE, now_us=wall_clock_us(), **asked)
         return anchor
 
 
@@ -131,9 +137,9 @@ def test_the_command_line_erases_and_says_what_no_key_covers(tmp_path: Path) -> 
 def test_a_changed_decision_ends_with_code_1_and_its_name(tmp_path: Path) -> None:
     var = tmp_path / "var"
     asyncio.run(one_payment(var))
-    reader = open_reader(var)
+    reader = open_reader(embedded(var))
     reader.dispose()
-    from gateway.store.unit_of_work import open_sqlite
+    from gateway.store.sqlite import open_sqlite
 
     raw = open_sqlite(var / "yumen.db")
     raw.execute("UPDATE decisions SET outcome = 'DECLINE', score = 0.5")

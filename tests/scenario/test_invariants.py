@@ -12,6 +12,7 @@ from gateway.explain import explain
 from gateway.invariants import Finding, check_all
 from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
+from gateway.store.database import embedded
 from gateway.wiring import wall_clock_us
 from tests.stand import standing, until
 
@@ -52,7 +53,7 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Acknowledged
 
 
 def findings(var: Path, acknowledged: Acknowledged, ahead_us: int = 0) -> dict[str, Finding]:
-    reader = open_reader(var)
+    reader = open_reader(embedded(var))
     try:
         return {f.name: f for f in check_all(reader, wall_clock_us() + ahead_us, acknowledged)}
     finally:
@@ -129,12 +130,15 @@ def test_a_decision_is_explained_and_recomputed(worked: tuple[Path, Acknowledged
     var, acknowledged = worked
     trade_no = list(acknowledged.values())[-1]
 
-    explanation = explain(var, trade_no)
+    explanation = explain(embedded(var), var / "bundles", trade_no)
 
     assert explanation.equal
     assert explanation.comparison["features"] == "equal, bit for bit"
     assert explanation.facts["trade_no"] == trade_no
-    assert explain(var, explanation.facts["decision_id"]).as_dict() == explanation.as_dict()
+    assert (
+        explain(embedded(var), var / "bundles", explanation.facts["decision_id"]).as_dict()
+        == explanation.as_dict()
+    )
     assert any("recomputed features" in line for line in explanation.lines())
 
 
@@ -143,7 +147,7 @@ def test_a_changed_vector_is_explained_as_different(
 ) -> None:
     broken_by(worked, tmp_path, "UPDATE decisions SET features = zeroblob(length(features))")
 
-    explanation = explain(tmp_path, list(worked[1].values())[-1])
+    explanation = explain(embedded(tmp_path), tmp_path / "bundles", list(worked[1].values())[-1])
 
     assert not explanation.equal
     assert explanation.comparison["features"].startswith("differs in ")
@@ -154,4 +158,4 @@ def test_what_is_not_there_is_refused(
     worked: tuple[Path, Acknowledged], make: Callable[[Path], Path]
 ) -> None:
     with pytest.raises(Refused):
-        explain(make(worked[0]), "T404")
+        explain(embedded(make(worked[0])), make(worked[0]) / "bundles", "T404")

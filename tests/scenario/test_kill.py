@@ -35,6 +35,7 @@ from gateway.sdk import (
     Payment,
     Refund,
 )
+from gateway.store.database import embedded
 from models.synthetic.payment import SyntheticPayment
 from models.synthetic.stream import History, Stream
 from tests.stand import free_port, until
@@ -247,7 +248,7 @@ async def scenario(var: Path) -> None:
 
 
 def _enrol(var: Path, algorithm: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - see use
-    return enrol(var, algorithm, algorithm, "", now_us=now_us())
+    return enrol(embedded(var), var, algorithm, algorithm, "", now_us=now_us())
 
 
 def judge(
@@ -265,7 +266,7 @@ def judge(
     assert customers.paid
     assert customers.refunded
     assert customers.repeats, "no kill was ever noticed by a customer"
-    reader = open_reader(var)
+    reader = open_reader(embedded(var))
     try:
         broken = [f for f in check_all(reader, now_us(), acknowledged) if not f.held]
     finally:

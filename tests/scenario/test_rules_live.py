@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from gateway.store import rules
-from gateway.store.unit_of_work import open_sqlite, reader
+from gateway.store.database import embedded
+from gateway.store.sqlite import open_sqlite
 from risk.rules.shipped import default_rules
 from tests.stand import Stand, standing, until
 
@@ -179,7 +180,7 @@ def test_what_a_decision_names_can_be_compiled_again(tmp_path: Path) -> None:
 
     at_the_desk(tmp_path, steps)
 
-    engine = reader(tmp_path / "yumen.db")
+    engine = embedded(tmp_path).reader()
     with engine.connect() as conn:
         version = conn.exec_driver_sql("SELECT rule_version FROM decisions").scalar()
         again = rules.rule_set_at(conn, str(version), "none")

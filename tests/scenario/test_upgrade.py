@@ -13,8 +13,8 @@ from sqlalchemy.pool import StaticPool
 from gateway.store.chain import head
 from gateway.store.chain_proof import prove
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase, open_sqlite
 from gateway.store.tables import metadata
-from gateway.store.unit_of_work import open_sqlite
 from tests.seeded import decision_row, order_row
 from tests.stand import standing
 
@@ -23,7 +23,7 @@ COUNT = 5
 
 def first_release(path: Path) -> None:
     """Make a database as revision 0001 had it, with orders, decisions and events."""
-    migrate(path, to="0001")
+    migrate(SqliteDatabase(path), to="0001")
     with closing(open_sqlite(path)) as raw:
         for index in range(COUNT):
             order = order_row(index, 1_000 + index)
@@ -42,7 +42,7 @@ def test_decisions_of_the_first_release_are_chained_the_same_way_everywhere(tmp_
     heads = set()
     for name in ("one.db", "two.db"):
         first_release(tmp_path / name)
-        assert migrate(tmp_path / name)
+        assert migrate(SqliteDatabase(tmp_path / name))
         with closing(open_sqlite(tmp_path / name)) as raw:
             assert prove(raw).broken is None
             heads.add(head(raw))
@@ -68,7 +68,7 @@ def test_the_chain_of_an_upgraded_gateway_goes_on(tmp_path: Path) -> None:
 
 def test_the_migrations_make_the_tables_that_the_code_names(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     with closing(open_sqlite(path)) as raw:
         engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
         with engine.connect() as connection:

@@ -13,9 +13,10 @@ from gateway.domain.errors import Busy
 from gateway.queries.alerts import alerts_since
 from gateway.queries.reader import open_reader
 from gateway.store.alerts import KINDS_MAX, MINUTE_US, AlertBook, Severity, write
+from gateway.store.database import embedded
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter
 from gateway.store.tables import metadata
-from gateway.store.unit_of_work import Writer
 from gateway.worker.alerts import AlertWriter
 
 AT_US = 1_795_000_000_000_000
@@ -61,10 +62,11 @@ def test_a_book_does_not_grow_without_end() -> None:
     assert book.take() == []
 
 
-class RefusingWriter(Writer):
+class RefusingWriter(SqliteWriter):
     """A writer whose database is busy."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.asked = 0
 
     async def run(self, job: object) -> object:  # type: ignore[override]  # it never runs the job
@@ -72,8 +74,8 @@ class RefusingWriter(Writer):
         raise Busy("locked")
 
 
-def test_what_can_not_be_written_waits() -> None:
-    book, refusing = AlertBook(), RefusingWriter()
+def test_what_can_not_be_written_waits(tmp_path: Path) -> None:
+    book, refusing = AlertBook(), RefusingWriter(tmp_path / "yumen.db")
     writer = AlertWriter(book, refusing)
     book.note("k", Severity.ERROR, "first", AT_US)
     for _ in range(2):
@@ -81,14 +83,15 @@ def test_what_can_not_be_written_waits() -> None:
             asyncio.run(writer.run_once())
     book.note("k", Severity.ERROR, "second", AT_US + 5)
 
+    asyncio.run(refusing.close())
     (alert,) = book.take()
     assert refusing.asked == 2
     assert (alert.count, alert.detail, alert.last_at_us) == (2, "second", AT_US + 5)
 
 
 def test_doctor_and_console_see_what_was_raised_within_the_hour(tmp_path: Path) -> None:
-    migrate(tmp_path / "yumen.db")
-    assert doctor.check_alerts(tmp_path, AT_US).state is doctor.State.GOOD
+    migrate(SqliteDatabase(tmp_path / "yumen.db"))
+    assert doctor.check_alerts(embedded(tmp_path), AT_US).state is doctor.State.GOOD
     book = AlertBook()
     book.note("old", Severity.ERROR, "gone", AT_US - doctor.ALERTS_WITHIN_US - MINUTE_US)
     for second in range(3):
@@ -96,13 +99,13 @@ def test_doctor_and_console_see_what_was_raised_within_the_hour(tmp_path: Path) 
         book.note("risk.degraded:deadline", Severity.WARNING, f"T{second}", at_us)
 
     async def put() -> None:
-        writer = Writer(tmp_path / "yumen.db")
+        writer = SqliteWriter(tmp_path / "yumen.db")
         await AlertWriter(book, writer).run_once()
         await writer.close()
 
     asyncio.run(put())
-    check = doctor.check_alerts(tmp_path, AT_US + MINUTE_US)
-    reader = open_reader(tmp_path)
+    check = doctor.check_alerts(embedded(tmp_path), AT_US + MINUTE_US)
+    reader = open_reader(embedded(tmp_path))
     (found,) = alerts_since(reader, AT_US - MINUTE_US)
     reader.dispose()
 
@@ -114,10 +117,10 @@ def test_doctor_and_console_see_what_was_raised_within_the_hour(tmp_path: Path) 
 
 
 def test_doctor_says_which_policy_decides_and_that_none_can_be_read(tmp_path: Path) -> None:
-    assert doctor.check_policy(tmp_path).state is doctor.State.WARNING
-    assert doctor.check_alerts(tmp_path, AT_US).state is doctor.State.WARNING
-    migrate(tmp_path / "yumen.db")
-    assert doctor.check_policy(tmp_path).state is doctor.State.GOOD
+    assert doctor.check_policy(embedded(tmp_path)).state is doctor.State.WARNING
+    assert doctor.check_alerts(embedded(tmp_path), AT_US).state is doctor.State.WARNING
+    migrate(SqliteDatabase(tmp_path / "yumen.db"))
+    assert doctor.check_policy(embedded(tmp_path)).state is doctor.State.GOOD
 
     engine = create_engine(f"sqlite:///{tmp_path / 'yumen.db'}")
     with engine.begin() as conn:
@@ -125,4 +128,4 @@ def test_doctor_says_which_policy_decides_and_that_none_can_be_read(tmp_path: Pa
             "INSERT INTO policy_live (version, author, note, since_us) VALUES ('p', 'a', '', 1)"
         )
     engine.dispose()
-    assert doctor.check_policy(tmp_path).state is doctor.State.BAD
+    assert doctor.check_policy(embedded(tmp_path)).state is doctor.State.BAD

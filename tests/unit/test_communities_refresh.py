@@ -16,9 +16,11 @@ from gateway import cli
 from gateway.domain.errors import Busy
 from gateway.payments.context import Context, PaymentConfig
 from gateway.refusal import Refused
+from gateway.store.database import Database, embedded
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.migrate import migrate
-from gateway.store.unit_of_work import Writer, open_sqlite, reader
+from gateway.store.raw import Raw
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from gateway.wiring import wall_clock_us
 from gateway.worker import communities
 from gateway.worker.communities import CommunityRefresher, SurveyFailed, in_a_process, request
@@ -34,9 +36,9 @@ START_US = 20_000 * DAY_US
 LATER_US = START_US + 3 * DAY_US
 
 
-async def here(path: Path, now_us: int) -> Mapping[str, Any]:
+async def here(database: Database, now_us: int) -> Mapping[str, Any]:
     """The survey without a process: as quick as a test should be."""
-    found = survey(path, now_us)
+    found = survey(database, now_us)
     rows = [[row.user, *row.attributes()] for row in found.rows]
     return {"rows": rows, "ref_seq": found.ref_seq, "users": found.users}
 
@@ -54,12 +56,12 @@ class House:
 
     def __post_init__(self) -> None:
         self.now_us = self.start_us + 3 * DAY_US
-        migrate(self.var / "yumen.db")
+        migrate(SqliteDatabase(self.var / "yumen.db"))
         self.engine = Engine()
         path = self.var / "yumen.db"
         self.context = Context(
-            writer=Writer(path, prologue=self.prologue, committed=self.log.committed),
-            reader=reader(path),
+            writer=SqliteWriter(path, prologue=self.prologue, committed=self.log.committed),
+            reader=SqliteDatabase(path).reader(),
             raw_reader=open_sqlite(path, read_only=True),
             risk=self.engine,
             log=self.log,
@@ -69,7 +71,7 @@ class House:
             config=PaymentConfig(channel_notify_url=""),
         )
 
-    def prologue(self, raw: sqlite3.Connection) -> int:
+    def prologue(self, raw: Raw) -> int:
         if self.refusals and len(self.log):
             self.refusals -= 1
             raise sqlite3.OperationalError("database or disk is full")
@@ -103,14 +105,15 @@ class House:
         )
 
     def refresher(self, interval_s: int = 3_600) -> CommunityRefresher:
-        async def look(path: Path, now_us: int) -> Mapping[str, Any]:
+        async def look(database: Database, now_us: int) -> Mapping[str, Any]:
             self.looked += 1
             if self.fails:
                 raise SurveyFailed("no such file")
-            return await here(path, now_us)
+            return await here(database, now_us)
 
-        path = self.var / "yumen.db"
-        return CommunityRefresher(self.context, self.var, path, interval_s=interval_s, survey=look)
+        return CommunityRefresher(
+            self.context, self.var, embedded(self.var), interval_s=interval_s, survey=look
+        )
 
     def table(self) -> list[tuple[str, int]]:
         sql = "SELECT trade_no, seq FROM risk_events WHERE kind = 'TABLE' ORDER BY trade_no"
@@ -205,12 +208,12 @@ def test_the_process_finds_what_the_function_finds(tmp_path: Path) -> None:
         house = House(tmp_path)
         house.live()
         await house.context.writer.run_raw(lambda _raw: None)
-        path = tmp_path / "yumen.db"
-        found = await in_a_process(path, LATER_US)
-        assert found["rows"] == (await here(path, LATER_US))["rows"]
+        database = embedded(tmp_path)
+        found = await in_a_process(database, LATER_US)
+        assert found["rows"] == (await here(database, LATER_US))["rows"]
         assert [row[2] for row in found["rows"]] == [333_333] * 3
         with pytest.raises(SurveyFailed, match="unable to open database"):
-            await in_a_process(tmp_path / "nowhere.db", LATER_US)
+            await in_a_process(embedded(tmp_path / "nowhere"), LATER_US)
         await house.close()
 
     asyncio.run(scenario())
@@ -222,8 +225,8 @@ def test_old_events_are_not_even_read(tmp_path: Path) -> None:
         house.live()
         await house.context.writer.run_raw(lambda _raw: None)
         path = tmp_path / "yumen.db"
-        assert survey(path, START_US + 30 * DAY_US).rows == ()
-        assert len(survey(path, START_US + 30 * DAY_US - 1).rows) == 3
+        assert survey(SqliteDatabase(path), START_US + 30 * DAY_US).rows == ()
+        assert len(survey(SqliteDatabase(path), START_US + 30 * DAY_US - 1).rows) == 3
         await house.close()
 
     asyncio.run(scenario())
@@ -257,7 +260,7 @@ def test_the_command_refreshes_reports_and_shows(tmp_path: Path) -> None:
 
 
 def test_beside_a_running_gateway_the_command_asks_it(tmp_path: Path) -> None:
-    migrate(tmp_path / "yumen.db")
+    migrate(SqliteDatabase(tmp_path / "yumen.db"))
     with (tmp_path / "owner.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = CliRunner().invoke(cli.app, ["graph", "refresh", "--var", str(tmp_path), "--json"])

@@ -14,6 +14,7 @@ from dashboard.parts.api import AdminClient, ApiError, ApiUnreachable
 from dashboard.parts.text import LANGUAGES, Language, Words
 from gateway.queries.orders import held_orders
 from gateway.queries.reader import open_reader
+from gateway.store.database import embedded
 from tests.seeded import NOW_US, WAITING, empty_database, seed
 
 PAGES = ("monitoring", "reconciliation", "review")
@@ -222,7 +223,7 @@ def test_a_reconciliation_is_asked_for_by_name(var: Path) -> None:
 
 
 def first_held(var: Path) -> str:
-    return held_orders(open_reader(var))[0].trade_no
+    return held_orders(open_reader(embedded(var)))[0].trade_no
 
 
 def test_an_order_is_approved_with_a_reason_on_the_version_seen(var: Path) -> None:

@@ -13,19 +13,23 @@ from typer.testing import CliRunner
 
 from gateway import cli, doctor
 from gateway.doctor import State
+from gateway.store.database import embedded
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase
 
 NOW_US = 1_800_000_000_000_000
 
 
 @pytest.fixture
 def var(tmp_path: Path) -> Path:
-    migrate(tmp_path / "yumen.db")
+    migrate(SqliteDatabase(tmp_path / "yumen.db"))
     return tmp_path
 
 
 def test_this_installation_is_healthy(var: Path) -> None:
-    checks = doctor.examine(var=var, host="127.0.0.1", ports=(), now_us=NOW_US)
+    checks = doctor.examine(
+        database=embedded(var), var=var, host="127.0.0.1", ports=(), now_us=NOW_US
+    )
 
     assert [check for check in checks if check.state is State.BAD] == []
     assert {"python", "libgomp", "lightgbm", "numba", "database", "ledger", "model"} <= {
@@ -34,7 +38,7 @@ def test_this_installation_is_healthy(var: Path) -> None:
 
 
 def test_a_missing_database_is_a_warning_with_its_command(tmp_path: Path) -> None:
-    check = doctor.check_database(tmp_path / "yumen.db")
+    check = doctor.check_database(SqliteDatabase(tmp_path / "yumen.db"))
 
     assert (check.state, check.mend) == (State.WARNING, "yumen migrate")
 
@@ -43,13 +47,15 @@ def test_a_database_without_tables_is_bad(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "yumen.db")) as conn:
         conn.execute("CREATE TABLE other (x)")
 
-    assert doctor.check_database(tmp_path / "yumen.db").state is State.BAD
+    assert doctor.check_database(SqliteDatabase(tmp_path / "yumen.db")).state is State.BAD
 
 
 def test_a_database_that_is_no_database_is_bad(tmp_path: Path) -> None:
     (tmp_path / "yumen.db").write_bytes(b"not a database at all" * 100)
 
-    checks = doctor.examine(var=tmp_path, host="127.0.0.1", ports=(), now_us=NOW_US)
+    checks = doctor.examine(
+        database=embedded(tmp_path), var=tmp_path, host="127.0.0.1", ports=(), now_us=NOW_US
+    )
 
     (check,) = (check for check in checks if check.name == "database")
     assert check.state is State.BAD
@@ -61,7 +67,7 @@ def test_a_lost_table_is_named(var: Path) -> None:
         conn.execute("DROP TABLE recon_breaks")
         conn.commit()
 
-    check = doctor.check_database(var / "yumen.db")
+    check = doctor.check_database(SqliteDatabase(var / "yumen.db"))
 
     assert check.state is State.BAD
     assert "recon_breaks" in check.detail
@@ -73,22 +79,24 @@ def test_a_ledger_that_does_not_add_up_is_bad(var: Path) -> None:
         conn.execute("INSERT INTO ledger_postings VALUES ('M', 'PAY:T1', 0, 'channel:x', 5, 'CNY')")
         conn.commit()
 
-    check = doctor.check_ledger(var)
+    check = doctor.check_ledger(embedded(var))
 
     assert check.state is State.BAD
     assert "ledger_balanced" in check.detail
 
 
 def test_a_clock_in_the_past_is_bad(var: Path) -> None:
-    assert doctor.check_clock(var, 1_000_000).state is State.BAD
-    assert doctor.check_clock(var, NOW_US).state is State.GOOD
+    assert doctor.check_clock(embedded(var), 1_000_000).state is State.BAD
+    assert doctor.check_clock(embedded(var), NOW_US).state is State.GOOD
 
 
 def test_a_broken_model_bundle_is_bad(var: Path) -> None:
     (var / "bundles").mkdir()
     (var / "bundles" / "champion.json").write_text('{"version": "gone"}')
 
-    checks = doctor.examine(var=var, host="127.0.0.1", ports=(), now_us=NOW_US)
+    checks = doctor.examine(
+        database=embedded(var), var=var, host="127.0.0.1", ports=(), now_us=NOW_US
+    )
 
     (check,) = (check for check in checks if check.name == "model")
     assert check.state is State.BAD

@@ -13,7 +13,8 @@ from gateway.payments.context import Context, PaymentConfig
 from gateway.store.event_log import EventLog
 from gateway.store.migrate import migrate
 from gateway.store.outbox import report
-from gateway.store.unit_of_work import Writer, open_sqlite, reader
+from gateway.store.raw import Raw
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from gateway.worker.feedback import UNPLACEABLE_SEQ, FeedbackPlacer
 from risk import Engine, Feedback, Transaction
 from tests.fakes import still_ns
@@ -27,7 +28,7 @@ class Disk:
     refusals: int = 0
     written: list[int] = field(default_factory=list)
 
-    def prologue(self, raw: sqlite3.Connection) -> int:
+    def prologue(self, raw: Raw) -> int:
         if self.refusals:
             self.refusals -= 1
             raise sqlite3.OperationalError("database or disk is full")
@@ -36,12 +37,12 @@ class Disk:
 
 def build(var: Path) -> tuple[Context, Disk]:
     path = var / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     log = EventLog()
     disk = Disk(log)
     context = Context(
-        writer=Writer(path, prologue=disk.prologue, committed=log.committed),
-        reader=reader(path),
+        writer=SqliteWriter(path, prologue=disk.prologue, committed=log.committed),
+        reader=SqliteDatabase(path).reader(),
         raw_reader=open_sqlite(path, read_only=True),
         risk=Engine(clock_ns=still_ns),
         log=log,

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from gateway import cli, policing
 from gateway.store import policies
+from gateway.store.database import embedded
 from gateway.store.migrate import migrate, revision_of
+from gateway.store.sqlite import SqliteDatabase, open_sqlite
 from gateway.store.tables import audit_log, metadata, policy_live
 from gateway.store.tables import policies as kept
-from gateway.store.unit_of_work import open_sqlite
 from risk import RiskOutcome
 from risk.default_policy import DEFAULT_POLICY
 from risk.policy import Costs, Policy, PolicyError
@@ -76,9 +77,9 @@ def test_an_unknown_version_is_no_policy(conn: Connection) -> None:
 
 def test_a_database_is_seeded_beside_whoever_else_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     for at_us in (AT_US, AT_US + 1):
-        policies.seed_database(path, now_us=at_us)
+        policies.seed_database(SqliteDatabase(path), now_us=at_us)
 
     raw = open_sqlite(path, read_only=True)
     assert raw.execute("SELECT version FROM policy_live").fetchall() == [(DEFAULT_POLICY.version,)]
@@ -88,16 +89,16 @@ def test_a_database_is_seeded_beside_whoever_else_holds_it(tmp_path: Path) -> No
 def test_a_merchants_terms_come_on_top_of_what_decides_and_go_again(tmp_path: Path) -> None:
     where = ("--reason", "agreed", "--var", str(tmp_path))
     run("policy", "override", "M1", "--cap", "REVIEW", "--cost", "review_minor=900", *where)
-    given = policing.look(tmp_path, "").merchants["M1"]
+    given = policing.look(embedded(tmp_path), "").merchants["M1"]
     run("policy", "override", "M2", "--thresholds", "0.1,0.2,2", "--category", "travel", *where)
-    both = policing.look(tmp_path, "").merchants
+    both = policing.look(embedded(tmp_path), "").merchants
     run("policy", "override", "M1", "--remove", *where)
     run("policy", "override", "M2", "--remove", *where)
 
     assert (given.cap, given.costs) == (RiskOutcome.REVIEW, {"review_minor": 900})
     assert set(both) == {"M1", "M2"}
-    assert policing.look(tmp_path, "") == DEFAULT_POLICY
-    assert len(policing.history(tmp_path)) == 5
+    assert policing.look(embedded(tmp_path), "") == DEFAULT_POLICY
+    assert len(policing.history(embedded(tmp_path))) == 5
 
 
 def test_a_policy_is_checked_published_and_shown(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_person_reads_from_which_probability_what_is_done() -> None:
 
 def test_a_database_of_the_first_revision_keeps_its_decisions(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path, to="0001")
+    migrate(SqliteDatabase(path), to="0001")
     raw = open_sqlite(path)
     for number, fallback in enumerate(("", "rules")):
         raw.execute(
@@ -134,8 +135,8 @@ def test_a_database_of_the_first_revision_keeps_its_decisions(tmp_path: Path) ->
         )
     raw.close()
 
-    assert migrate(path)
-    assert revision_of(path) != "0001"
+    assert migrate(SqliteDatabase(path))
+    assert revision_of(SqliteDatabase(path)) != "0001"
     raw = open_sqlite(path, read_only=True)
     found = raw.execute(
         "SELECT score, step, category, costs, shadow, list_version, geo_version FROM decisions"
@@ -146,7 +147,7 @@ def test_a_database_of_the_first_revision_keeps_its_decisions(tmp_path: Path) ->
 
 def test_the_tables_are_what_the_revisions_make(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), metadata) == []

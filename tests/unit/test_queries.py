@@ -21,7 +21,6 @@ from gateway.queries.live import FRESH_US, LiveTraffic
 from gateway.queries.merchants import list_merchants
 from gateway.queries.orders import held_orders, order_detail
 from gateway.queries.reader import (
-    DATABASE_NAME,
     DatabaseMissing,
     DatabaseUnreadable,
     Reader,
@@ -38,6 +37,7 @@ from gateway.queries.traffic import (
     order_minutes,
 )
 from gateway.store import tables
+from gateway.store.database import DATABASE_NAME, embedded
 from tests.seeded import (
     MERCHANTS,
     MINUTES,
@@ -61,26 +61,26 @@ def var(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reader(var: Path) -> Reader:
-    return open_reader(var)
+    return open_reader(embedded(var))
 
 
 def test_a_folder_without_a_database_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(DatabaseMissing, match=DATABASE_NAME):
-        open_reader(tmp_path)
+        open_reader(embedded(tmp_path))
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATABASE_NAME).write_bytes(b"not a database, but long enough to look at" * 50)
 
     with pytest.raises(DatabaseUnreadable, match="not a database"):
-        recon_runs(open_reader(tmp_path))
+        recon_runs(open_reader(embedded(tmp_path)))
 
 
 def test_a_database_before_its_first_migration_is_unreadable_not_empty(tmp_path: Path) -> None:
     (tmp_path / DATABASE_NAME).touch()
 
     with pytest.raises(DatabaseUnreadable, match="no such table"):
-        held_orders(open_reader(tmp_path))
+        held_orders(open_reader(embedded(tmp_path)))
 
 
 def test_a_reader_can_not_write(reader: Reader) -> None:
@@ -185,7 +185,7 @@ def test_a_window_without_traffic_goes_back_to_the_last_traffic(reader: Reader) 
 def test_a_database_without_traffic_has_an_empty_window(tmp_path: Path) -> None:
     empty_database(tmp_path).engine.dispose()
 
-    window = LiveTraffic(open_reader(tmp_path)).window(NOW_US, 15)
+    window = LiveTraffic(open_reader(embedded(tmp_path))).window(NOW_US, 15)
 
     assert window.last_at_us is None
     assert window.all_decisions.count == 0

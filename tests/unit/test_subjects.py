@@ -14,12 +14,12 @@ from sqlalchemy.pool import StaticPool
 from gateway.domain.errors import Busy
 from gateway.refusal import Refused
 from gateway.store import subjects as module
-from gateway.store.erasure import Erasure, clean, erase_account
+from gateway.store.erasure import Erasure, erase_account
 from gateway.store.evidence import Erased, Evidence, open_evidence, seal
 from gateway.store.lists import NewEntry, add_entries, create_list
 from gateway.store.migrate import migrate
+from gateway.store.sqlite import SqliteDatabase, open_sqlite
 from gateway.store.subjects import Hidden, Subjects, numbers_in
-from gateway.store.unit_of_work import open_sqlite
 from gateway.store.vault import Vault, VaultDamaged
 from risk.features.identity import identify
 from risk.rules.lists import Purpose
@@ -65,14 +65,19 @@ class Desk:
 
     def erase(self, account_id: str) -> Erasure:
         return erase_account(
-            self.path, self.vault, account_id, actor="DPO", reason="asked for it", now_us=9
+            SqliteDatabase(self.path),
+            self.vault,
+            account_id,
+            actor="DPO",
+            reason="asked for it",
+            now_us=9,
         )
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     vault = Vault(tmp_path)
     with closing(open_sqlite(path)) as raw, closing(open_sqlite(path, read_only=True)) as seen:
         yield Desk(path, vault, raw, seen, Subjects(seen, vault))
@@ -241,7 +246,9 @@ def test_the_trail_says_who_and_why_but_not_whom(desk: Desk) -> None:
 def test_an_account_is_erased_once_and_never_named_in_the_reason(desk: Desk) -> None:
     desk.tell("D1")
     with pytest.raises(Refused, match="leave the account id out"):
-        erase_account(desk.path, desk.vault, ALICE, actor="a", reason=f"for {ALICE}", now_us=1)
+        erase_account(
+            SqliteDatabase(desk.path), desk.vault, ALICE, actor="a", reason=f"for {ALICE}", now_us=1
+        )
     desk.erase(ALICE)
 
     with pytest.raises(Refused, match="never seen"):
@@ -258,7 +265,7 @@ def test_a_reader_in_the_way_is_said_and_cleaned_up_later(desk: Desk) -> None:
         assert raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 1
     desk.seen.execute("COMMIT")
 
-    assert clean(desk.path)
+    assert SqliteDatabase(desk.path).scrub().is_clean
 
 
 def test_rules_and_lists_compare_with_the_number_that_events_hold(desk: Desk) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 from gateway.domain.errors import Busy
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.migrate import migrate
-from gateway.store.unit_of_work import Writer, open_sqlite
+from gateway.store.raw import Raw
+from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from risk.decision import EventKind, LogEvent
 
 
@@ -42,7 +43,7 @@ def put(amount_fen: int) -> Callable[[Connection], object]:
 
 def test_jobs_that_arrive_together_share_a_commit(path: Path) -> None:
     async def scenario() -> int:
-        writer = Writer(path)
+        writer = SqliteWriter(path)
         await asyncio.gather(*(writer.run(put(fen)) for fen in range(1, 101)))
         commits = writer.commits
         await writer.close()
@@ -54,7 +55,7 @@ def test_jobs_that_arrive_together_share_a_commit(path: Path) -> None:
 
 def test_what_is_acknowledged_can_be_read_by_others_at_once(path: Path) -> None:
     async def scenario() -> None:
-        writer = Writer(path)
+        writer = SqliteWriter(path)
         await writer.run(put(7))
         assert amounts(path) == [7]
         await writer.close()
@@ -68,7 +69,7 @@ def test_a_job_that_fails_undoes_itself_alone(path: Path) -> None:
         raise LookupError("changed my mind")
 
     async def scenario() -> list[object]:
-        writer = Writer(path)
+        writer = SqliteWriter(path)
         jobs = [writer.run(put(1)), writer.run(half_done), writer.run(put(-1)), writer.run(put(2))]
         results = await asyncio.gather(*jobs, return_exceptions=True)
         await writer.close()
@@ -83,7 +84,7 @@ def test_a_job_that_fails_undoes_itself_alone(path: Path) -> None:
 
 def test_a_writer_waits_for_another_process_without_blocking_the_loop(path: Path) -> None:
     async def scenario() -> int:
-        writer = Writer(path)
+        writer = SqliteWriter(path)
         other = open_sqlite(path)
         other.execute("BEGIN IMMEDIATE")
         job = asyncio.create_task(writer.run(put(3)))
@@ -105,7 +106,7 @@ def test_a_writer_waits_for_another_process_without_blocking_the_loop(path: Path
 def test_a_transaction_the_database_refuses_is_busy_and_the_next_one_works(path: Path) -> None:
     refusals = 1
 
-    def prologue(_raw: sqlite3.Connection) -> int:
+    def prologue(_raw: Raw) -> int:
         nonlocal refusals
         if refusals:
             refusals -= 1
@@ -113,7 +114,7 @@ def test_a_transaction_the_database_refuses_is_busy_and_the_next_one_works(path:
         return 0
 
     async def scenario() -> None:
-        writer = Writer(path, prologue=prologue)
+        writer = SqliteWriter(path, prologue=prologue)
         with pytest.raises(Busy, match="disk I/O error"):
             await writer.run(put(1))
         await writer.run(put(2))
@@ -132,11 +133,11 @@ def event(seq: int) -> LogEvent:
 
 def test_events_reach_the_disk_in_order_even_after_a_failed_commit(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     log = EventLog()
     refusals = 1
 
-    def prologue(raw: sqlite3.Connection) -> int:
+    def prologue(raw: Raw) -> int:
         nonlocal refusals
         count = log.write(raw)
         if refusals:
@@ -145,7 +146,7 @@ def test_events_reach_the_disk_in_order_even_after_a_failed_commit(tmp_path: Pat
         return count
 
     async def scenario() -> None:
-        writer = Writer(path, prologue=prologue, committed=log.committed)
+        writer = SqliteWriter(path, prologue=prologue, committed=log.committed)
         log.append(event(1))
         with pytest.raises(Busy):
             await writer.run(lambda _conn: None)
@@ -163,7 +164,7 @@ def test_events_reach_the_disk_in_order_even_after_a_failed_commit(tmp_path: Pat
 
 def test_a_hole_in_the_log_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "yumen.db"
-    migrate(path)
+    migrate(SqliteDatabase(path))
     log = EventLog()
     log.append(event(1))
     log.append(event(3))

@@ -5,12 +5,11 @@ decisions by time and number. Such decisions have no evidence, and their events 
 of account ids: keys protect what is written from now on.
 """
 
-import sqlite3
-
 import sqlalchemy as sa
 from alembic import op
 
 from gateway.store.chain import adopt
+from gateway.store.raw import raw_of
 
 revision = "0004"
 down_revision = "0003"
@@ -69,10 +68,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "decision_id", name=op.f("pk_evidence")),
     )
     # The chain reads and writes on the driver's own connection, inside this same transaction.
-    raw = op.get_bind().connection.driver_connection
-    if not isinstance(raw, sqlite3.Connection):
-        raise TypeError(f"this revision upgrades SQLite, was given {type(raw)}")
-    adopt(raw)
+    adopt(raw_of(op.get_bind()))
 
 
 def downgrade() -> None:
