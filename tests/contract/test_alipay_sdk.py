@@ -12,11 +12,11 @@ import pytest
 from alipay import AliPay
 from alipay.exceptions import AliPayException, AliPayValidationError
 
+from gateway.clock import wall_clock_us
 from gateway.recon.bills import read_bill
 from gateway.recon.record import day_of
 from gateway.sandbox.keys import Keys
 from gateway.sandbox.protocols.registry import account
-from gateway.wiring import wall_clock_us
 from tests.live_sandbox import LiveSandbox, live_sandbox
 
 TODAY = day_of("alipay", wall_clock_us())
