@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gateway.channels import ecny, sandbox
+from gateway.channels import alipay, ecny, sandbox
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
-    adapter.kind: adapter for adapter in (sandbox.ADAPTER, ecny.ADAPTER)
+    adapter.kind: adapter for adapter in (alipay.ADAPTER, ecny.ADAPTER, sandbox.ADAPTER)
 }
