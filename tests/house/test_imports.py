@@ -18,7 +18,6 @@ VIOLATIONS = {
     "gateway/worker/loop.py": "import gateway.http.app\nimport gateway.settings",
     "gateway/channels/alipay.py": "import gateway.channels.sandbox",
     "gateway/channels/sandbox.py": "import gateway.sandbox.app",
-    "gateway/channels/ecny.py": "import gateway.channels.sandbox",
     "gateway/sandbox/refunds.py": "import gateway.sm2",
     "gateway/sdk/client.py": "import gateway.domain.money",
     "gateway/wiring.py": "import gateway.cli",
