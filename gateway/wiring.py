@@ -311,9 +311,8 @@ def _accounts(
         sandbox_url = settings.sandbox_url or settings.gateway_url + SANDBOX_PATH
         for kind, adapter in ADAPTERS.items():
             serves = adapter.pay_types if kind == "sandbox" else frozenset[str]()
-            channel = adapter.open(
-                kind, account(kind, settings.var, sandbox_url), client, context.clock_us
-            )
+            told = account(kind, settings.var, sandbox_url)
+            channel = adapter.open(kind, told, client, context.clock_us)
             built_in[kind] = (channel, serves)
     keeper = AccountKeeper(context, vault, client, built_in, context.clock_us)
     keeper.take()

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from gateway.clock import wall_clock_us
 from gateway.sandbox.app import build
 from gateway.sandbox.faults import NO_FAULTS, Faults
-from gateway.clock import wall_clock_us
 
 
 @dataclass

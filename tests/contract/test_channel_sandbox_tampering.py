@@ -10,8 +10,8 @@ import pytest
 from gateway.channels.base import ChannelProtocolError, Notice, Outcome
 from gateway.channels.sandbox import SandboxChannel
 from gateway.sandbox.protocols.house import House
+from tests.meddler import Meddler
 from tests.sandbox_world import BASE, START_US, TIMEOUT_S, Clock, World, house, run, trade
-from tests.transports import Meddler
 
 
 def test_a_changed_link_is_refused(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from gateway.recon.formats.stripe import COLUMNS
 from gateway.sandbox.faults import Faults
 from gateway.sandbox.protocols import stripe_objects
 from tests.contract.channel_world import BASE, World, run
+from tests.meddler import Meddler
 from tests.sandbox_world import TIMEOUT_S
-from tests.transports import Meddler
 
 KIND, DAY = "stripe", "2025-11-22"
 

@@ -1,4 +1,4 @@
-"""Transports that stand between an adapter and the sandbox."""
+"""Somebody between the gateway and a payment system, who changes what is said."""
 
 from collections.abc import Callable
 
