@@ -12,6 +12,7 @@ from gateway.http.app import Lifespan, build_app
 from gateway.http.asgi import App
 from gateway.http.merchant_api import MerchantApi
 from gateway.http.money_api import MoneyDeps, money_router
+from gateway.http.orders_api import OrdersApi
 from gateway.http.rules_api import RulesDeps, rules_router
 from gateway.payments.context import Context
 from gateway.recon import run as recon
@@ -68,6 +69,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         rules_router(_rule_desk(house)),
         money_router(_money_desk(house)),
         lifespan=lifespan,
+        more=OrdersApi(api, house.database.shared_reader()).routes(),
         mounts=mounts,
     )
 

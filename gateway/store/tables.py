@@ -79,7 +79,8 @@ orders = Table(
     Column("pay_url", Text, nullable=False, server_default=""),
     Column("prepay_id", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
-    # Why it is held or closed: '' | REVIEW | DECLINED | EXPIRED | REJECTED | LATE | CHANNEL_REFUSED
+    # Why it is held or closed: '' | REVIEW | DECLINED | EXPIRED | MERCHANT | REJECTED | LATE |
+    # CHANNEL_REFUSED | CLOSED_AT_CHANNEL
     Column("status_reason", Text, nullable=False, server_default=""),
     Column("decision_id", Text, nullable=False),
     Column("risk_outcome", Text, nullable=False),
