@@ -50,6 +50,7 @@ from risk import Engine as RiskEngine
 from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
+NOTIFY_PATH = "/api/channel/{channel}/notify"
 SNAPSHOT = "risk.snapshot"
 
 
@@ -292,7 +293,7 @@ def _context(
         routes=Routes(Health(clock_us)),
         clock_us=clock_us,
         config=PaymentConfig(
-            channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
+            channel_notify_url=settings.gateway_url + NOTIFY_PATH,
             order_timeout_s=settings.order_timeout_s,
             review_hold_s=settings.review_hold_s,
             channel_timeout_s=settings.channel_timeout_s,
@@ -339,4 +340,4 @@ def _worker_tasks(
 
 
 def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
-    return build_sandbox(settings.var, clock_us)
+    return build_sandbox(settings.var, clock_us, webhook_url=settings.gateway_url + NOTIFY_PATH)
