@@ -10,6 +10,7 @@ from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFo
 from gateway.http.admin_api import AdminDeps, admin_router
 from gateway.http.app import Lifespan, build_app
 from gateway.http.asgi import App
+from gateway.http.cashier import Addresses, cashier_router
 from gateway.http.doorkeeper import Door
 from gateway.http.merchant_api import MerchantApi
 from gateway.http.merchants_api import merchants_router
@@ -60,6 +61,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         mounts: Whole apps under a path, e.g. the sandbox.
     """
     settings, context = house.settings, house.context
+    addresses = Addresses(settings.gateway_url, house.vault.mac_key("cashier"))
     api = MerchantApi(
         context=context,
         keys=house.keys,
@@ -67,6 +69,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         body_bytes_max=settings.body_bytes_max,
         timestamp_window_s=settings.timestamp_window_s,
         rate_per_s=settings.merchant_rate_per_s,
+        cashier=addresses if settings.cashier else None,
     )
     book = OperatorBook(context.reader, context.clock_us)
     door = Door(token=house.admin_token, find=book.find)
@@ -88,6 +91,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
             OperatorDeps(context=context, door=door, book=book, approvals=approvals)
         ),
         onboarding_router(desk, approvals, forget),
+        cashier_router(context, addresses),
         lifespan=lifespan,
         more=OrdersApi(api, house.database.shared_reader()).routes(),
         mounts=mounts,

@@ -199,7 +199,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] | None = None) -> G
         locks=locks,
     )
     mounts: dict[str, App] = {}
-    if not settings.sandbox_url:
+    if settings.sandbox_mode and not settings.sandbox_url:
         gateway.sandbox = _sandbox(settings, clock_us)
         mounts[SANDBOX_PATH] = gateway.sandbox.app
     house = House(
