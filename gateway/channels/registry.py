@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gateway.channels import alipay, sandbox
+from gateway.channels import alipay, sandbox, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
-    adapter.kind: adapter for adapter in (alipay.ADAPTER, sandbox.ADAPTER)
+    adapter.kind: adapter for adapter in (alipay.ADAPTER, sandbox.ADAPTER, wechat.ADAPTER)
 }

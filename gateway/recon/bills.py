@@ -8,12 +8,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import alipay, sandbox
+from gateway.recon.formats import alipay, sandbox, wechat
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
 
-READERS: Final[dict[str, Reader]] = {"alipay": alipay.read, "sandbox": sandbox.read}
+READERS: Final[dict[str, Reader]] = {
+    "alipay": alipay.read,
+    "sandbox": sandbox.read,
+    "wechat": wechat.read,
+}
 
 
 @dataclass(frozen=True, slots=True)

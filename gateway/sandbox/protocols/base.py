@@ -103,11 +103,18 @@ class WireProtocol(ABC):
 
     @abstractmethod
     def compose(self, connection: sqlite3.Connection, event: Event) -> bytes:
-        """Make what is kept of an event's callback, in the transaction that causes it."""
+        """Make what is kept of an event's callback, in the transaction that causes it.
+
+        Empty if the system tells nobody of such an event.
+        """
 
     @abstractmethod
     def dress(self, body: bytes, event_id: str, now_us: int, *, valid: bool) -> Message:
         """Make the callback's message, signed afresh; `valid` False signs it wrongly on purpose."""
+
+    def owns(self, code: str) -> str | None:  # noqa: ARG002 - most give addresses, not codes
+        """Return the channel's number of the trade that a scanned code is about, if it is ours."""
+        return None
 
     def heard(self, http_status: int, body: bytes) -> bool:
         """Say whether the gateway's answer acknowledges a callback."""
