@@ -10,6 +10,7 @@ from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFo
 from gateway.http.admin_api import AdminDeps, admin_router
 from gateway.http.app import Lifespan, build_app
 from gateway.http.asgi import App
+from gateway.http.cashier import Addresses, cashier_router
 from gateway.http.merchant_api import MerchantApi
 from gateway.http.money_api import MoneyDeps, money_router
 from gateway.http.orders_api import OrdersApi
@@ -52,12 +53,14 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         mounts: Whole apps under a path, e.g. the sandbox.
     """
     settings, context = house.settings, house.context
+    addresses = Addresses(settings.gateway_url, house.vault.mac_key("cashier"))
     api = MerchantApi(
         context=context,
         keys=house.keys,
         metrics=house.metrics,
         body_bytes_max=settings.body_bytes_max,
         timestamp_window_s=settings.timestamp_window_s,
+        cashier=addresses if settings.cashier else None,
     )
     admin = AdminDeps(
         context=context, token=house.admin_token, reconcile=_reconciler(house.database, context)
@@ -68,6 +71,7 @@ def build_doors(house: House, *, lifespan: Lifespan, mounts: dict[str, App]) -> 
         admin_router(admin),
         rules_router(_rule_desk(house)),
         money_router(_money_desk(house)),
+        cashier_router(context, addresses),
         lifespan=lifespan,
         more=OrdersApi(api, house.database.shared_reader()).routes(),
         mounts=mounts,

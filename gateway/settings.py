@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     sandbox_mode: bool = Field(
         True, description="Allows notify_url on loopback addresses; false in production."
     )
+    cashier: bool = Field(
+        True, description="Send payers to the gateway's own page; false: to the channel's."
+    )
     worker: bool = Field(True, description="Run the background worker inside the gateway.")
     timestamp_window_s: int = Field(
         300, ge=1, description="How far a request's timestamp may be from our clock, in seconds."

@@ -2,9 +2,16 @@
 
 from typing import Final
 
-from gateway.channels import alipay, sandbox, wechat
+from gateway.channels import alipay, ecny, sandbox, stripe, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
-    adapter.kind: adapter for adapter in (alipay.ADAPTER, sandbox.ADAPTER, wechat.ADAPTER)
+    adapter.kind: adapter
+    for adapter in (
+        alipay.ADAPTER,
+        ecny.ADAPTER,
+        sandbox.ADAPTER,
+        stripe.ADAPTER,
+        wechat.ADAPTER,
+    )
 }

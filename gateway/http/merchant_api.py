@@ -30,6 +30,7 @@ from gateway.domain.order import Status
 from gateway.domain.refund import refund_state
 from gateway.http.admission import Keys, Sender, Stale, admit
 from gateway.http.asgi import Disconnected, Receive, Scope, Send, header, read_body, respond
+from gateway.http.cashier import Addresses
 from gateway.http.schemas import Params, read_create, read_query, read_refund
 from gateway.http.wire import parse
 from gateway.payments.context import Context
@@ -84,6 +85,7 @@ class MerchantApi:
         metrics: Where requests are counted.
         body_bytes_max: Larger bodies are refused.
         timestamp_window_s: Older or more future requests are refused.
+        cashier: Makes the addresses of the payers' page; None sends payers to the channel itself.
     """
 
     context: Context
@@ -91,6 +93,7 @@ class MerchantApi:
     metrics: Metrics
     body_bytes_max: int
     timestamp_window_s: int
+    cashier: Addresses | None = None
     seen: SeenSigns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,7 +201,8 @@ class MerchantApi:
         return answer | {
             "trade_no": order.trade_no,
             "out_trade_no": order.out_trade_no,
-            "pay_url": order.pay_url,
+            "pay_url": self.pay_url(order),
+            "channel_url": order.pay_url,
             "prepay_id": order.prepay_id,
             "currency": order.currency,
             "risk_outcome": order.risk_outcome,
@@ -207,6 +211,12 @@ class MerchantApi:
             # The order's own time, so that a repeat gets the first answer to the last byte.
             "timestamp": order.created_at_us // 1000,
         }
+
+    def pay_url(self, order: Order) -> str:
+        """Return where the payer goes: the cashier's page, or the channel's own."""
+        if self.cashier is None or not order.pay_url:
+            return order.pay_url
+        return self.cashier.url_of(order.trade_no)
 
     def _reasons(self, order: Order) -> str:
         if order.risk_outcome == RiskOutcome.APPROVE:

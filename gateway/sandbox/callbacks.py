@@ -101,7 +101,7 @@ class Announcer:
         bad_signature: bool,
     ) -> None:
         body = self._compose[event.trade.protocol](connection, event)
-        if not body:  # This protocol doesn't tell of such events.
+        if not body:
             return
         connection.execute(
             "INSERT INTO callbacks (event_id, protocol, url, body, bad_signature, created_at_us,"

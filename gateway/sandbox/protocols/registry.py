@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, house, wechat
+from gateway.sandbox.protocols import alipay, ecny, house, stripe, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
-PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (alipay.Alipay, house.House, wechat.WeChat)
+PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
+    alipay.Alipay,
+    ecny.Ecny,
+    house.House,
+    stripe.Stripe,
+    wechat.WeChat,
+)
 
 
 def keys_in(var: Path) -> Keys:
