@@ -43,6 +43,16 @@ class Settings(BaseSettings):
     timestamp_window_s: int = Field(
         300, ge=1, description="How far a request's timestamp may be from our clock, in seconds."
     )
+    merchant_rate_per_s: int = Field(
+        0,
+        ge=0,
+        description="Requests a second of a merchant that has no limit of its own; 0: no limit.",
+    )
+    four_eyes: bool = Field(
+        False,
+        description="A second operator must agree to admit a merchant, to change a settlement "
+        "account and to let a policy decide.",
+    )
     body_bytes_max: int = Field(65_536, ge=1_024, description="Largest request body, in bytes.")
     order_timeout_s: int = Field(
         1_800, ge=1, description="An unpaid order is closed after so many seconds."
