@@ -8,12 +8,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import sandbox
+from gateway.recon.formats import alipay, ecny, sandbox, stripe, wechat
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
 
-READERS: Final[dict[str, Reader]] = {"sandbox": sandbox.read}
+READERS: Final[dict[str, Reader]] = {
+    "alipay": alipay.read,
+    "ecny": ecny.read,
+    "sandbox": sandbox.read,
+    "stripe": stripe.read,
+    "wechat": wechat.read,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ lifespan isn't run by its host, so the host calls `Sandbox.start` and `Sandbox.s
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway.sandbox import refunds, trades
@@ -20,8 +21,8 @@ from gateway.sandbox.callbacks import Announcer, Courier, pending_count
 from gateway.sandbox.database import Database
 from gateway.sandbox.faults import NO_FAULTS, FaultDice, Faults
 from gateway.sandbox.page import Shown, shown_refusal, shown_trade
-from gateway.sandbox.payer import act, read_form
-from gateway.sandbox.protocols.base import Desk, WireProtocol, read_body
+from gateway.sandbox.payer import act, action_of, read_form
+from gateway.sandbox.protocols.base import Act, Desk, Do, WireProtocol, base_of, read_body
 from gateway.sandbox.protocols.registry import PROTOCOLS, keys_in
 from gateway.sandbox.trades import Refusal, Trade
 
@@ -35,6 +36,7 @@ class Sandbox:
         clock_us: Callable[[], int],
         faults: Faults,
         client: httpx.AsyncClient | None,
+        webhook_url: str,
     ) -> None:
         """See `build`."""
         self._clock_us = clock_us
@@ -54,11 +56,13 @@ class Sandbox:
             announce=self._announce,
             wake=self._courier.wake,
             keys=keys_in(var),
+            webhook_url=webhook_url,
         )
         self.protocols |= {kind.name: kind(desk) for kind in PROTOCOLS}
         self.app = Starlette(
             routes=[
                 *(route for each in self.protocols.values() for route in each.routes()),
+                Route("/scan", self._scan, methods=["GET"]),
                 Route("/payer/{protocol}/{number}", self._payer, methods=["GET", "POST"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
             ],
@@ -90,9 +94,21 @@ class Sandbox:
         )
         return paid + refunds.finish_what_is_due(connection, now_us, self._announce)
 
+    async def _scan(self, request: Request) -> Response:
+        """Lead a payer who scanned a code that is no address to the page of its trade."""
+        code = request.query_params.get("code", "")
+        for protocol in self.protocols.values():
+            number = protocol.owns(code)
+            if number is not None:
+                page = f"{base_of(request)}/payer/{protocol.name}/{quote(number, safe='')}"
+                return RedirectResponse(page, 302)
+        refusal = Refusal(404, "CODE_NOT_FOUND", "no payment system knows this code", "无法识别")
+        return shown_refusal(Shown.of(request), refusal)
+
     async def _payer(self, request: Request) -> Response:
         """Show the payer's page of a trade, or act as the payer."""
-        shown = Shown.of(request)
+        ways = {name: each.label for name, each in self._acts(request).items()}
+        shown = Shown.of(request, ways)
         try:
             if request.method == "GET":
                 return shown_trade(shown, await self._looked_up(request), "")
@@ -110,16 +126,26 @@ class Sandbox:
         return await self._database.run(lambda conn: _named(conn, request, now_us))
 
     async def _acted(self, request: Request) -> Trade:
-        deed, now_us = read_form(await read_body(request)), self._clock_us()
-
-        def job(connection: sqlite3.Connection) -> Trade:
-            trade = _named(connection, request, now_us)
-            pay = self.protocols[trade.protocol].pay
-            return act(connection, trade, deed, "", now_us, self._announce, pay)
-
-        trade = await self._database.run(job)
+        body, now_us = await read_body(request), self._clock_us()
+        do = self._what_to_do(request, body)
+        trade = await self._database.run(
+            lambda conn: do(conn, _named(conn, request, now_us), now_us, self._announce)
+        )
         self._courier.wake()
         return trade
+
+    def _acts(self, request: Request) -> Mapping[str, Act]:
+        protocol = self.protocols.get(request.path_params["protocol"])
+        return protocol.acts() if protocol is not None else {}
+
+    def _what_to_do(self, request: Request, body: bytes) -> Do:
+        own = self._acts(request).get(action_of(body))
+        if own is not None:
+            return own.do
+        deed = read_form(body)
+        return lambda conn, trade, now_us, announce: act(
+            conn, trade, deed, "", now_us, announce, self.protocols[trade.protocol].pay
+        )
 
     async def _healthz(self, _: Request) -> Response:
         failed = self._courier.failed
@@ -144,6 +170,7 @@ def build(
     *,
     faults: Faults = NO_FAULTS,
     client: httpx.AsyncClient | None = None,
+    webhook_url: str = "",
 ) -> Sandbox:
     """Build a sandbox; nothing is opened or started yet.
 
@@ -152,5 +179,7 @@ def build(
         clock_us: The time, microseconds since the epoch.
         faults: What goes wrong on purpose; nothing by default.
         client: Sends the callbacks; without one, the sandbox makes and closes its own.
+        webhook_url: Where accounts are told what happened, for protocols that name no address
+            with a payment; ``{channel}`` in it becomes the protocol's name.
     """
-    return Sandbox(var, clock_us, faults, client)
+    return Sandbox(var, clock_us, faults, client, webhook_url)

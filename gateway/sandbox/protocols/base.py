@@ -26,6 +26,7 @@ from gateway.sandbox.trades import Announce, Event, Trade, bad_request
 BODY_BYTES_MAX: Final = 65_536
 _TIMEOUTS: Final = (ApiFault.TIMEOUT_BEFORE, ApiFault.TIMEOUT_AFTER)
 Handler = Callable[[Request], Awaitable[Response]]
+Do = Callable[[sqlite3.Connection, Trade, int, Announce], Trade]
 T = TypeVar("T")
 
 
@@ -40,6 +41,8 @@ class Desk:
         announce: Writes an event's callbacks down, in the transaction that causes it.
         wake: Sends what was announced at once.
         keys: Keys of both sides.
+        webhook_url: What the merchant entered in the account's settings, where a protocol tells
+            an account and not a payment; ``{channel}`` in it becomes the protocol's name.
     """
 
     database: Database
@@ -48,6 +51,7 @@ class Desk:
     announce: Announce
     wake: Callable[[], None]
     keys: Keys
+    webhook_url: str = ""
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job in a transaction; answered once it is on disk, and callbacks are sent."""
@@ -71,6 +75,19 @@ class Desk:
         if fault in _TIMEOUTS:
             await asyncio.sleep(self.dice.faults.timeout_s)
         return Response(b"sandbox fault", 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something that the payers of one protocol alone can do.
+
+    Attributes:
+        label: What the button says, in Chinese and English.
+        do: Does it: transaction, trade, time in microseconds, announcer; may raise `Refusal`.
+    """
+
+    label: str
+    do: Do
 
 
 class WireProtocol(ABC):
@@ -103,15 +120,27 @@ class WireProtocol(ABC):
 
     @abstractmethod
     def compose(self, connection: sqlite3.Connection, event: Event) -> bytes:
-        """Make what is kept of an event's callback, in the transaction that causes it."""
+        """Make what is kept of an event's callback, in the transaction that causes it.
+
+        Returns:
+            Its content; empty if this payment system says nothing about such an event.
+        """
 
     @abstractmethod
     def dress(self, body: bytes, event_id: str, now_us: int, *, valid: bool) -> Message:
         """Make the callback's message, signed afresh; `valid` False signs it wrongly on purpose."""
 
+    def owns(self, code: str) -> str | None:  # noqa: ARG002 - most give addresses, not codes
+        """Return the channel's number of the trade that a scanned code is about, if it is ours."""
+        return None
+
     def heard(self, http_status: int, body: bytes) -> bool:
         """Say whether the gateway's answer acknowledges a callback."""
         return http_status == 200 and body.strip() == b"success"  # noqa: PLR2004 - OK.
+
+    def acts(self) -> Mapping[str, Act]:
+        """Return what its payers can do besides `gateway.sandbox.payer.Action`, by action."""
+        return {}
 
     def pay(
         self,
