@@ -87,7 +87,8 @@ def _halves(features: tuple[Feature, ...]) -> list[tuple[Feature, ...]]:
 
 
 def _attempts_of(chunk: Ints, store: MemoryStateStore) -> Floats:
-    return replay(chunk, store=store)[layout.column(chunk, "kind") == layout.ATTEMPT]
+    matrix: Floats = replay(chunk, store=store)[layout.column(chunk, "kind") == layout.ATTEMPT]
+    return matrix
 
 
 def _by_columns(
