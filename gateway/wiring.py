@@ -199,7 +199,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] | None = None) -> G
         locks=locks,
     )
     mounts: dict[str, App] = {}
-    if not settings.sandbox_url:
+    if settings.sandbox_mode and not settings.sandbox_url:
         gateway.sandbox = _sandbox(settings, clock_us)
         mounts[SANDBOX_PATH] = gateway.sandbox.app
     house = House(
@@ -324,9 +324,9 @@ def _worker_tasks(
 ) -> dict[str, Callable[[], Awaitable[int]]]:
     async def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
         merchant = keys.find(merchant_id)
-        if merchant is None or not merchant.keys:
+        if merchant is None or not (merchant.keys or merchant.notify_key):
             raise ValueError(f"merchant {merchant_id} has no live key to sign with")
-        key = merchant.keys[0]
+        key = merchant.notify_key or merchant.keys[0]
         if key.algorithm.is_shared:
             return sign(key, params)
         return await asyncio.to_thread(sign, key, params)

@@ -13,6 +13,7 @@ CHANNEL_ZONES: Final = {
     "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,
+    "wechat": _BEIJING,
 }
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, ecny, house, paypal, stripe
+from gateway.sandbox.protocols import alipay, ecny, house, paypal, stripe, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
@@ -14,6 +14,7 @@ PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
     house.House,
     paypal.PayPal,
     stripe.Stripe,
+    wechat.WeChat,
 )
 
 
