@@ -306,7 +306,7 @@ def _context(
         kind: ADAPTERS[kind].open(kind, told[kind], client, clock_us) for kind in ADAPTERS
     }
     return Context(
-        writer=database.writer(prologue=log.write, committed=log.committed),
+        writer=database.writer(prologue=log.write, committed=log.committed, doubted=log.doubted),
         reader=database.reader(),
         raw_reader=database.raw_reader(),
         risk=risk,

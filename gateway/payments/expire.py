@@ -35,6 +35,6 @@ async def expire(context: Context, order: Order) -> bool:
 
 
 def _close(conn: Connection, trade_no: str, now_us: int) -> None:
-    order = orders.get(conn, trade_no)
+    order = orders.hold(conn, trade_no)
     if order is not None and order.status in (Status.CREATED, Status.WAIT_PAY):
         close_order(conn, order, "EXPIRED", now_us)

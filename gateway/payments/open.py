@@ -101,7 +101,7 @@ async def _ask(context: Context, channel: Channel, request: PayRequest) -> Chann
 
 
 def _opened(conn: Connection, trade_no: str, reply: ChannelReply) -> Order:
-    order = orders.get(conn, trade_no)
+    order = orders.hold(conn, trade_no)
     if order is None:
         raise LookupError(trade_no)
     if order.status != Status.CREATED:
@@ -118,7 +118,7 @@ def _opened(conn: Connection, trade_no: str, reply: ChannelReply) -> Order:
 
 
 def _refused(conn: Connection, trade_no: str, now_us: int) -> Order:
-    order = orders.get(conn, trade_no)
+    order = orders.hold(conn, trade_no)
     if order is None:
         raise LookupError(trade_no)
     if order.status != Status.CREATED:

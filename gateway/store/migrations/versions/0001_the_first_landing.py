@@ -134,6 +134,7 @@ def upgrade() -> None:
             ["next_attempt_at_us"],
             unique=False,
             sqlite_where=sa.text("status = 'PENDING'"),
+            postgresql_where=sa.text("status = 'PENDING'"),
         )
         batch_op.create_index("ix_notifications_trade_no", ["trade_no"], unique=False)
 
@@ -203,6 +204,7 @@ def upgrade() -> None:
             ["expires_at_us"],
             unique=False,
             sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
+            postgresql_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
         )
         batch_op.create_index("ix_orders_trade_no", ["trade_no"], unique=True)
 
@@ -268,7 +270,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("risk_inbox", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_risk_inbox_open", ["id"], unique=False, sqlite_where=sa.text("seq IS NULL")
+            "ix_risk_inbox_open",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("seq IS NULL"),
+            postgresql_where=sa.text("seq IS NULL"),
         )
 
     op.create_table(
@@ -325,6 +331,7 @@ def upgrade() -> None:
             ["next_try_at_us"],
             unique=False,
             sqlite_where=sa.text("status = 'PROCESSING'"),
+            postgresql_where=sa.text("status = 'PROCESSING'"),
         )
         batch_op.create_index("ix_refunds_trade_no", ["trade_no"], unique=False)
 
@@ -333,7 +340,11 @@ def downgrade() -> None:
     """Go back."""
     with op.batch_alter_table("refunds", schema=None) as batch_op:
         batch_op.drop_index("ix_refunds_trade_no")
-        batch_op.drop_index("ix_refunds_due", sqlite_where=sa.text("status = 'PROCESSING'"))
+        batch_op.drop_index(
+            "ix_refunds_due",
+            sqlite_where=sa.text("status = 'PROCESSING'"),
+            postgresql_where=sa.text("status = 'PROCESSING'"),
+        )
 
     op.drop_table("refunds")
     with op.batch_alter_table("ledger_postings", schema=None) as batch_op:
@@ -341,7 +352,11 @@ def downgrade() -> None:
 
     op.drop_table("ledger_postings")
     with op.batch_alter_table("risk_inbox", schema=None) as batch_op:
-        batch_op.drop_index("ix_risk_inbox_open", sqlite_where=sa.text("seq IS NULL"))
+        batch_op.drop_index(
+            "ix_risk_inbox_open",
+            sqlite_where=sa.text("seq IS NULL"),
+            postgresql_where=sa.text("seq IS NULL"),
+        )
 
     op.drop_table("risk_inbox")
     with op.batch_alter_table("risk_events", schema=None) as batch_op:
@@ -356,7 +371,9 @@ def downgrade() -> None:
     with op.batch_alter_table("orders", schema=None) as batch_op:
         batch_op.drop_index("ix_orders_trade_no")
         batch_op.drop_index(
-            "ix_orders_due", sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')")
+            "ix_orders_due",
+            sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
+            postgresql_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
         )
         batch_op.drop_index("ix_orders_created_at_us")
 
@@ -367,7 +384,11 @@ def downgrade() -> None:
     op.drop_table("order_events")
     with op.batch_alter_table("notifications", schema=None) as batch_op:
         batch_op.drop_index("ix_notifications_trade_no")
-        batch_op.drop_index("ix_notifications_due", sqlite_where=sa.text("status = 'PENDING'"))
+        batch_op.drop_index(
+            "ix_notifications_due",
+            sqlite_where=sa.text("status = 'PENDING'"),
+            postgresql_where=sa.text("status = 'PENDING'"),
+        )
 
     op.drop_table("notifications")
     op.drop_table("merchants")

@@ -47,6 +47,7 @@ def upgrade() -> None:
         ["name", "state"],
         unique=True,
         sqlite_where=sa.text("state IN ('SHADOW', 'LIVE')"),
+        postgresql_where=sa.text("state IN ('SHADOW', 'LIVE')"),
     )
     op.create_table(
         "rule_sets",
@@ -94,6 +95,7 @@ def _lists() -> None:
         ["list_name", "kind", "number"],
         unique=True,
         sqlite_where=sa.text("removed_version = 0"),
+        postgresql_where=sa.text("removed_version = 0"),
     )
     op.create_index("ix_list_entries_number", "list_entries", ["kind", "number"], unique=False)
 
