@@ -1,4 +1,4 @@
-"""The console's entry: arguments, language, who acts, and the way to the three areas.
+"""The console's entry: arguments, language, who acts, and the way to the areas.
 
 Served by `dashboard.launch`, which passes the folder of state and the gateway's address.
 """
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard.areas import monitoring, reconciliation, review
+from dashboard.areas import features, monitoring, reconciliation, review
 from dashboard.parts import address
 from dashboard.parts.console import Console
 from dashboard.parts.text import LANGUAGES, Words, language_of
@@ -88,6 +88,7 @@ def main() -> None:
             page(monitoring.render, "monitoring", ":material/monitoring:", first=True),
             page(reconciliation.render, "reconciliation", ":material/balance:", first=False),
             page(review.render, "review", ":material/fact_check:", first=False),
+            page(features.render, "features", ":material/dataset:", first=False),
         ],
         position="sidebar",
     )

@@ -220,6 +220,7 @@ def replayed(
     Raises:
         ValueError: if the log has a hole.
     """
+    from risk.features.event import stack
     from risk.features.replay import replay
     from risk.state.store import MemoryStateStore
 
@@ -235,8 +236,7 @@ def replayed(
             return
         if rows[-1][0] != first_seq + len(rows) - 1:
             raise ValueError(f"the event log has a hole after number {first_seq}")
-        events = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i8")
-        yield first_seq, replay(events.reshape(len(rows), -1), store=store)
+        yield first_seq, replay(stack([row[1] for row in rows]), store=store)
         first_seq += len(rows)
 
 

@@ -137,9 +137,7 @@ class Metrics:
         )
         # Finding a labelled child costs more than counting in it: hot callers keep theirs.
         self._answered: dict[tuple[str, str], Counter] = {}
-        self._timed = {
-            route: self.request_seconds.labels(route) for route in ("create", "query", "refund")
-        }
+        self._timed: dict[str, Histogram] = {}
         self._decided: dict[str, Counter] = {}
         self.log_seq = Gauge(
             "yumen_risk_log_seq", "Last number given in the risk log.", registry=self.registry
@@ -151,7 +149,10 @@ class Metrics:
         if counter is None:
             counter = self._answered[route, code] = self.requests.labels(route, code)
         counter.inc()
-        self._timed[route].observe(elapsed_s)
+        timed = self._timed.get(route)
+        if timed is None:
+            timed = self._timed[route] = self.request_seconds.labels(route)
+        timed.observe(elapsed_s)
 
     def decided(self, outcome: str, seq: int, elapsed_s: float) -> None:
         """Count a risk decision and the time it took."""

@@ -5,28 +5,20 @@ first request, and only one process may own that state: a lock on a file says wh
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 
-from gateway.channels.base import Channel, ChannelProtocolError
+from gateway.channels.base import Channel
 from gateway.channels.registry import ADAPTERS
-from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFound
-from gateway.domain.order import PayType
-from gateway.http.admin_api import AdminDeps, admin_router
-from gateway.http.app import build_app
+from gateway.clock import TestClock, wall_clock_us
+from gateway.doors import House, build_doors
 from gateway.http.asgi import App
-from gateway.http.merchant_api import MerchantApi
-from gateway.http.rules_api import RulesDeps, rules_router
 from gateway.owner import kept_secret, own
 from gateway.payments.context import Context, PaymentConfig
-from gateway.recon import run as recon
-from gateway.recon.bills import BillRefused
-from gateway.recon.record import window_of
-from gateway.recon.run import Comparison
+from gateway.payments.route import Health, Routes
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
 from gateway.sandbox.protocols.registry import accounts
@@ -42,6 +34,7 @@ from gateway.store.rules import start as start_rules
 from gateway.store.subjects import Subjects
 from gateway.store.vault import Vault
 from gateway.telemetry import Metrics
+from gateway.worker.accounts import AccountKeeper
 from gateway.worker.alerts import AlertWriter
 from gateway.worker.anchor import Anchor
 from gateway.worker.communities import CommunityRefresher
@@ -51,17 +44,13 @@ from gateway.worker.notify import Notifier
 from gateway.worker.refresh import Refresher
 from gateway.worker.resolve import Resolver
 from gateway.worker.rules import RuleKeeper
+from gateway.worker.settle import Settler
 from gateway.worker.watch import DecisionWatch
 from risk import Engine as RiskEngine
 from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
 SNAPSHOT = "risk.snapshot"
-
-
-def wall_clock_us() -> int:
-    """The time, microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +96,15 @@ class Gateway:
             await self.sandbox.start()
         self.loop.start()
 
+    @asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
+        """Start, and stop at the end, as an ASGI server's lifespan does."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
     async def stop(self) -> None:
         """Finish what is under way, keep a snapshot of the feature state, let go of the files."""
         if not self.started:
@@ -131,16 +129,22 @@ class Gateway:
             lock.close()
 
 
-def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
+def clock_of(settings: Settings) -> Callable[[], int]:
+    """Return the clock of an installation: in a sandbox it can be moved forward."""
+    return TestClock(settings.var) if settings.sandbox_mode else wall_clock_us
+
+
+def build(settings: Settings, *, clock_us: Callable[[], int] | None = None) -> Gateway:
     """Build the gateway: doors, feature state, and (unless told otherwise) the worker.
 
     Args:
         settings: All settings; `settings.var` is created and migrated when needed.
-        clock_us: The time, microseconds since the epoch; replays give their own.
+        clock_us: The time, microseconds since the epoch; replays and tests give their own.
 
     Raises:
         AlreadyOwned: if another gateway runs on the same folder.
     """
+    clock_us = clock_us or clock_of(settings)
     database, locks = _owned(settings)
     seed_database(database, now_us=clock_us())
     metrics, book = Metrics(), AlertBook()
@@ -148,7 +152,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     running = start_rules(database, clock_us())
     risk.use_rules(running)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
-    context = _context(settings, database, clock_us, client, risk)
+    context = _context(settings, database, clock_us, risk)
     context.on_decision = DecisionWatch(metrics, book, clock_us)
     refresher = Refresher(risk, context.reader, book, clock_us)
     refresher.take_policy()
@@ -164,6 +168,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         interval_s=settings.graph_refresh_interval_s,
     )
     anchor = Anchor(context.raw_reader, clock_us)
+    keeper = _accounts(settings, context, vault, client)
     rules = RuleKeeper(context, database, running, book)
     work: dict[str, Callable[[], Awaitable[int]]] = {
         "feedback": placer.run_once,
@@ -174,6 +179,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
         "erasures": context.subjects.run_once,
         "anchor": anchor.run_once,
         "communities": communities.run_once,
+        "accounts": keeper.run_once,
     }
     if settings.worker:
         work |= _worker_tasks(settings, context, client, keys)
@@ -195,32 +201,18 @@ def build(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) ->
     if not settings.sandbox_url:
         gateway.sandbox = _sandbox(settings, clock_us)
         mounts[SANDBOX_PATH] = gateway.sandbox.app
-    api = MerchantApi(
+    house = House(
+        settings=settings,
         context=context,
         keys=keys,
         metrics=metrics,
-        body_bytes_max=settings.body_bytes_max,
-        timestamp_window_s=settings.timestamp_window_s,
+        database=database,
+        vault=vault,
+        admin_token=gateway.admin_token,
+        rules=rules,
+        accounts=keeper,
     )
-    admin = AdminDeps(
-        context=context, token=gateway.admin_token, reconcile=_reconciler(database, context)
-    )
-
-    @asynccontextmanager
-    async def lifespan(_app: object) -> AsyncIterator[None]:
-        await gateway.start()
-        try:
-            yield
-        finally:
-            await gateway.stop()
-
-    gateway.app = build_app(
-        api,
-        admin_router(admin),
-        rules_router(_rule_desk(gateway, vault, rules)),
-        lifespan=lifespan,
-        mounts=mounts,
-    )
+    gateway.app = build_doors(house, lifespan=gateway.lifespan, mounts=mounts)
     return gateway
 
 
@@ -233,35 +225,25 @@ def _owned(settings: Settings) -> tuple[Database, tuple[Lock, ...]]:
     return database, locks
 
 
-def _rule_desk(gateway: Gateway, vault: Vault, rules: RuleKeeper) -> RulesDeps:
-    subjects = gateway.context.subjects
-    if subjects is None:
-        raise RuntimeError("only the owner of the feature state changes rules by request")
-    return RulesDeps(
-        context=gateway.context,
-        token=gateway.admin_token,
-        numbers=subjects.number_of,
-        vault=vault,
-        refresh=rules.refresh,
-        running=lambda: rules.running,
-    )
-
-
-def build_worker(settings: Settings, *, clock_us: Callable[[], int] = wall_clock_us) -> Gateway:
+def build_worker(settings: Settings, *, clock_us: Callable[[], int] | None = None) -> Gateway:
     """Build a worker of its own: it owns no feature state and hands its facts over."""
+    clock_us = clock_us or clock_of(settings)
     settings.var.mkdir(parents=True, exist_ok=True)
     database = settings.database
     migrate(database)
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False)
-    context = _context(settings, database, clock_us, client, None)
-    keys = KeyRing(context.reader, Vault(settings.var), clock_us)
+    context = _context(settings, database, clock_us, None)
+    vault = Vault(settings.var)
+    keys = KeyRing(context.reader, vault, clock_us)
+    keeper = _accounts(settings, context, vault, client)
+    work = _worker_tasks(settings, context, client, keys) | {"accounts": keeper.run_once}
     return Gateway(
         settings=settings,
         context=context,
         keys=keys,
         metrics=Metrics(),
         admin_token="",
-        loop=Loop(_worker_tasks(settings, context, client, keys), poll_s=settings.worker_poll_s),
+        loop=Loop(work, poll_s=settings.worker_poll_s),
         client=client,
     )
 
@@ -269,7 +251,7 @@ def build_worker(settings: Settings, *, clock_us: Callable[[], int] = wall_clock
 def build_sandbox_alone(settings: Settings) -> Sandbox:
     """Build the sandbox as a process of its own."""
     settings.var.mkdir(parents=True, exist_ok=True)
-    return _sandbox(settings, wall_clock_us)
+    return _sandbox(settings, clock_of(settings))
 
 
 def _restored_engine(settings: Settings, database: Database) -> RiskEngine:
@@ -297,22 +279,17 @@ def _context(
     settings: Settings,
     database: Database,
     clock_us: Callable[[], int],
-    client: httpx.AsyncClient,
     risk: RiskEngine | None,
 ) -> Context:
     log = EventLog()
-    told = accounts(settings.var, settings.sandbox_url or settings.gateway_url + SANDBOX_PATH)
-    channels: dict[str, Channel] = {
-        kind: ADAPTERS[kind].open(kind, told[kind], client, clock_us) for kind in ADAPTERS
-    }
     return Context(
         writer=database.writer(prologue=log.write, committed=log.committed, doubted=log.doubted),
         reader=database.reader(),
         raw_reader=database.raw_reader(),
         risk=risk,
         log=log,
-        channels=channels,
-        route=dict.fromkeys((pay_type.value for pay_type in PayType), "sandbox"),
+        channels={},
+        routes=Routes(Health(clock_us)),
         clock_us=clock_us,
         config=PaymentConfig(
             channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
@@ -322,6 +299,22 @@ def _context(
             sandbox_mode=settings.sandbox_mode,
         ),
     )
+
+
+def _accounts(
+    settings: Settings, context: Context, vault: Vault, client: httpx.AsyncClient
+) -> AccountKeeper:
+    """Open the stored accounts and, in a sandbox, one of each kind at the sandbox itself."""
+    built_in: dict[str, tuple[Channel, frozenset[str]]] = {}
+    if settings.sandbox_mode:
+        told = accounts(settings.var, settings.sandbox_url or settings.gateway_url + SANDBOX_PATH)
+        for kind, adapter in ADAPTERS.items():
+            serves = adapter.pay_types if kind == "sandbox" else frozenset[str]()
+            channel = adapter.open(kind, told[kind], client, context.clock_us)
+            built_in[kind] = (channel, serves)
+    keeper = AccountKeeper(context, vault, client, built_in, context.clock_us)
+    keeper.take()
+    return keeper
 
 
 def _worker_tasks(
@@ -337,40 +330,12 @@ def _worker_tasks(
         return await asyncio.to_thread(sign, key, params)
 
     notifier = Notifier(context, client, sign_for, timeout_s=settings.notify_timeout_s)
-    return {"notify": notifier.run_once, "resolve": Resolver(context).run_once}
+    return {
+        "notify": notifier.run_once,
+        "resolve": Resolver(context).run_once,
+        "settle": Settler(context).run_once,
+    }
 
 
 def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
     return build_sandbox(settings.var, clock_us)
-
-
-def _reconciler(
-    database: Database, context: Context
-) -> Callable[[str, str], Awaitable[Mapping[str, object]]]:
-    def compare(channel: str, day: str, bill: bytes) -> Comparison:
-        engine = database.reader()  # A connection of the comparing thread's own.
-        try:
-            with engine.connect() as conn:
-                return recon.compare(conn, channel, day, bill)
-        finally:
-            engine.dispose()
-
-    async def reconcile(channel: str, day: str) -> Mapping[str, object]:
-        if channel not in context.channels:
-            raise ObjectNotFound(f"no channel {channel[:32]}")
-        try:
-            window_of(channel, day)
-        except ValueError as error:
-            raise InvalidParameter("day", str(error)) from error
-        try:
-            bill = await context.channels[channel].bill(
-                day, timeout_s=context.config.channel_timeout_s
-            )
-            comparison = await asyncio.to_thread(compare, channel, day, bill)
-        except (ChannelProtocolError, BillRefused) as error:
-            raise BillUnavailable(str(error)) from error
-        now_us = context.clock_us()
-        summary = await context.writer.run(lambda conn: recon.store(conn, comparison, now_us))
-        return summary.as_json()
-
-    return reconcile

@@ -27,6 +27,7 @@ _SOURCES: Final = (
     "features/event.py",
     "features/layout.py",
     "features/fields.py",
+    "features/vocabulary.py",
     "features/needs.py",
     "features/memory.py",
     "features/windows.py",
@@ -34,6 +35,7 @@ _SOURCES: Final = (
     "features/recent.py",
     "features/sets.py",
     "features/habits.py",
+    "features/favourites.py",
     "features/travel.py",
     "features/observe.py",
     "features/finish.py",
@@ -41,6 +43,7 @@ _SOURCES: Final = (
     "graph.py",
     "rings.py",
     "flows.py",
+    "peers.py",
     "shapley.py",
 )
 

@@ -7,12 +7,12 @@ A payment from X to Y closes a circle if money went from Y back to X over one, t
 * each step in the closing payment's currency and within 10 % of its amount;
 * over accounts that are all different.
 
-A step is looked up among what Y paid out and what X received, so a circle of four costs at most
-16 look-ups and 16³ comparisons of integers, and one that an account's 16 newest payments no longer
+A step is looked up among what Y paid out and what X received, so a circle of four costs at most 16
+look-ups and 16³ comparisons of integers, and one that an account's 16 newest payments no longer
 hold is not found. Pennies (`layout.MICRO_AMOUNT`) aren't kept: nobody can flush the lists with
-them. Nor are payments to a hub (see `risk.graph`): what half the town pays is a shop, and money a
-shop pays back is a refund. Accounts are numbers in the role of user; times are those of the whole
-log, so their order is the log's.
+them. A payment to a hub (see `risk.graph`) is no step of a circle, and a hub's own payment closes
+none: what half the town pays is a shop, and money a shop pays back is a refund. Accounts are
+numbers in the role of user; times are those of the whole log, so their order is the log's.
 
 A list: payments ever noted, room, then its slots. It grows from 2 slots to 16.
 """

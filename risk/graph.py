@@ -213,11 +213,12 @@ def link(
         _join_sharers(
             arena, table, meta, user, key, card, CARD_USERS, payee, PAYEE_USERS, epoch, now_us
         )
-    if payee_links:
+    if payee != 0:
         money = flows.money_of(min(event[ev.AMOUNT], at.AMOUNT_CAP), event[CURRENCY])
-        other = event[first_key + at.OUTFLOW]
-        flows.note(arena, meta, user + flows.OUTS, other, now_us, money)
         flows.note(arena, meta, payee + flows.INS, key, now_us, money)
+        if payee_links:
+            other = event[first_key + at.OUTFLOW]
+            flows.note(arena, meta, user + flows.OUTS, other, now_us, money)
 
 
 @kernel
@@ -355,7 +356,7 @@ def _read_payee(
         return
     back = event[first_key + at.INFLOW]
     cells[MUTUAL] = _holds(arena, arena[theirs + USER_PAYEES], back, now_us)
-    if inflow != 0:
+    if inflow != 0 and not _is_hub(arena, inflow, PAYEE_USERS, PAYEE_CAP, now_us):
         money = flows.money_of(min(event[ev.AMOUNT], at.AMOUNT_CAP), event[CURRENCY])
         outs, ins = arena[theirs + flows.OUTS], arena[inflow + flows.INS]
         cells[CIRCLE] = flows.circles(arena, table, outs, ins, own, other, now_us, money)

@@ -89,6 +89,8 @@ class Device:
     mock_location, vpn, proxy, screen_share, remote_control, clock_skew, factory_reset,
     automation, headless, tor, overlay, accessibility_abuse, sim_changed, jailbroken (the same as
     rooted). `attested_at_ms` is when the attestation was made: a token is good for two minutes.
+    `attestation_nonce` is what it was made for: the merchant's order number or its SHA-256 in hex,
+    so that a token harvested elsewhere is noticed.
     """
 
     device_id: str | None = None
@@ -97,6 +99,7 @@ class Device:
     fp_hash: str | None = None
     attestation: str | None = None  # none | failed | basic | strong
     attested_at_ms: int | None = None
+    attestation_nonce: str | None = None
     risk_labels: tuple[str, ...] | None = None
 
 
@@ -210,6 +213,7 @@ class Transaction:
         currency: ISO 4217 code.
         pay_type: Payment system asked for.
         context: What else is known.
+        order_no: The merchant's own number of the order, if there is one.
     """
 
     event_id: str
@@ -218,3 +222,4 @@ class Transaction:
     currency: str
     pay_type: str
     context: RiskContext = EMPTY_CONTEXT
+    order_no: str = ""

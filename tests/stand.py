@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import httpx
 import uvicorn
 
+from gateway.clock import wall_clock_us
 from gateway.domain.merchant import Algorithm, MerchantKey
 from gateway.settings import Settings
 from gateway.signing import sign, verify
 from gateway.store.merchants import NewMerchant, create_merchant
 from gateway.store.vault import Vault
-from gateway.wiring import Gateway, build, wall_clock_us
+from gateway.wiring import Gateway, build
 
 
 class MovableClock:

@@ -13,6 +13,7 @@ TEXT: Mapping[str, tuple[str, str]] = {
     "nav.monitoring": ("实时监控", "Monitoring"),
     "nav.reconciliation": ("资金对账", "Reconciliation"),
     "nav.review": ("风险审核", "Review"),
+    "nav.features": ("风控特征", "Features"),
     "language": ("语言", "Language"),
     "actor": ("操作人", "Acting as"),
     "actor.hint": ("姓名, 记入审计", "Your name, for the audit trail"),

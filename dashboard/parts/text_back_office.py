@@ -157,6 +157,22 @@ BACK_OFFICE_TEXT: Mapping[str, tuple[str, str]] = {
     "link.payee": ("收款方", "payee"),
     "label.FRAUD": ("欺诈", "fraud"),
     "label.GENUINE": ("正常", "genuine"),
+    # Features
+    "features.caption": (
+        "引擎计算的全部 {n} 项特征, 与在线计算、训练列和文档出自同一声明 (版本 {hash})。",
+        (
+            "All {n} features the engine computes, from the same declarations as the online value, "
+            "the training column and the documentation (hash {hash})."
+        ),
+    ),
+    "features.all": ("全部", "All"),
+    "features.search": ("搜索", "Search"),
+    "features.unit": ("单位", "Unit"),
+    "features.window": ("窗口", "Window"),
+    "features.reason": ("理由", "Reason"),
+    "features.without": ("缺失时", "Without evidence"),
+    "features.formula": ("公式", "Formula"),
+    "features.count": ("共 {n} 项", "{n} shown"),
     "family.device": ("设备", "device"),
     "family.behaviour": ("行为", "behaviour"),
     "family.geo": ("位置", "location"),

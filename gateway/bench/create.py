@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 
 from gateway.bench.load import LoadFigures, http_post, run_load
+from gateway.clock import wall_clock_us
 from gateway.domain.merchant import MerchantKey
 from gateway.domain.money import to_major
 from gateway.signing import sign
@@ -33,7 +34,6 @@ from gateway.store.database import embedded
 from gateway.store.merchants import NewMerchant, create_merchant
 from gateway.store.migrate import migrate
 from gateway.store.vault import Vault
-from gateway.wiring import wall_clock_us
 from models.bootstrap import world
 from models.synthetic import Stream
 from models.synthetic.population import Population

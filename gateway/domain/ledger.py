@@ -2,9 +2,14 @@
 
 Chart of accounts (debit positive, credit negative):
 
-* ``channel:<name>``        what a payment system owes us (asset)
+* ``channel:<account>``     what an account at a payment system owes us (asset)
 * ``merchant:<merchant_id>`` what we owe a merchant (liability)
 * ``suspense:late``         money that arrived for an order already closed, until it is sent back
+* ``income:fees``           what merchants are charged
+* ``expense:<account>``     what an account at a payment system costs us
+* ``payable:<account>``     its costs until the payment system has kept them
+* ``payable:settlement``    what was promised to merchants and is not transferred yet (liability)
+* ``bank:settlement``       our account that merchants are paid from (asset)
 """
 
 from dataclasses import dataclass
@@ -114,4 +119,84 @@ def late_refund_entry(
         trade_no,
         "LATE_REFUND",
         _two_legs("suspense:late", f"channel:{channel}", amount_minor, currency),
+    )
+
+
+def fee_entry(*, merchant_id: str, trade_no: str, fee_minor: int, currency: str) -> Entry:
+    """A merchant is charged for a payment."""
+    return Entry(
+        f"FEE:{trade_no}",
+        merchant_id,
+        trade_no,
+        "FEE",
+        _two_legs(f"merchant:{merchant_id}", "income:fees", fee_minor, currency),
+    )
+
+
+def fee_return_entry(
+    *, merchant_id: str, trade_no: str, refund_no: str, fee_minor: int, currency: str
+) -> Entry:
+    """A refund gives a merchant a part of the fee back."""
+    return Entry(
+        f"FEE_RETURN:{refund_no}",
+        merchant_id,
+        trade_no,
+        "FEE_RETURN",
+        _two_legs("income:fees", f"merchant:{merchant_id}", fee_minor, currency),
+    )
+
+
+def cost_entry(
+    *, merchant_id: str, trade_no: str, account: str, cost_minor: int, currency: str
+) -> Entry:
+    """A payment system charges us for a payment; it keeps the cost when it settles."""
+    return Entry(
+        f"COST:{trade_no}",
+        merchant_id,
+        trade_no,
+        "COST",
+        _two_legs(f"expense:{account}", f"payable:{account}", cost_minor, currency),
+    )
+
+
+def cost_return_entry(
+    *,
+    merchant_id: str,
+    trade_no: str,
+    refund_no: str,
+    account: str,
+    cost_minor: int,
+    currency: str,
+) -> Entry:
+    """A payment system gives a part of its charge back with a refund."""
+    return Entry(
+        f"COST_RETURN:{refund_no}",
+        merchant_id,
+        trade_no,
+        "COST_RETURN",
+        _two_legs(f"payable:{account}", f"expense:{account}", cost_minor, currency),
+    )
+
+
+def settlement_entry(
+    *, merchant_id: str, settlement_no: str, net_minor: int, currency: str
+) -> Entry:
+    """What we owe a merchant is promised for transfer."""
+    return Entry(
+        f"SETTLE:{settlement_no}",
+        merchant_id,
+        "",
+        "SETTLE",
+        _two_legs(f"merchant:{merchant_id}", "payable:settlement", net_minor, currency),
+    )
+
+
+def payout_entry(*, merchant_id: str, settlement_no: str, net_minor: int, currency: str) -> Entry:
+    """The transfer to a merchant has left our bank account."""
+    return Entry(
+        f"PAYOUT:{settlement_no}",
+        merchant_id,
+        "",
+        "PAYOUT",
+        _two_legs("payable:settlement", "bank:settlement", net_minor, currency),
     )

@@ -1,7 +1,7 @@
 """The gateway's ASGI app: hot routes by hand, everything else an ordinary FastAPI app."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from gateway.http.asgi import App, Receive, Scope, Send, respond
 from gateway.http.merchant_api import MerchantApi
 from gateway.http.openapi import document
+from gateway.http.openapi_more import document_more, with_examples
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _NOTIFY = re.compile(r"/api/channel/[a-z0-9_-]{1,32}/notify")
@@ -22,6 +23,7 @@ def build_app(
     api: MerchantApi,
     *routers: APIRouter,
     lifespan: Lifespan,
+    more: Mapping[str, App] | None = None,
     mounts: dict[str, App] | None = None,
 ) -> App:
     """Put the doors together.
@@ -30,6 +32,7 @@ def build_app(
         api: The merchants' and channels' routes.
         *routers: Further routes, e.g. the operators'.
         lifespan: Starts what works behind the doors and stops it.
+        more: Further signed routes of merchants, by path; POST like the rest.
         mounts: Whole apps under a path, e.g. the sandbox.
     """
     rest = _operations(api, lifespan)
@@ -42,6 +45,7 @@ def build_app(
         "/api/payment/create": api.create,
         "/api/payment/query": api.query,
         "/api/payment/refund": api.refund,
+        **(more or {}),
     }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +98,7 @@ def _describe(rest: FastAPI) -> None:
     def described() -> dict[str, Any]:
         if rest.openapi_schema is None:
             schema = plain()
-            schema["paths"] = document() | schema["paths"]
+            schema["paths"] = with_examples(document()) | document_more() | schema["paths"]
             rest.openapi_schema = schema
         return rest.openapi_schema
 

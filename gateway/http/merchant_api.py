@@ -98,15 +98,15 @@ class MerchantApi:
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /api/payment/create`."""
-        await self._serve(scope, receive, send, "create", self._create)
+        await self.serve(scope, receive, send, "create", self._create)
 
     async def query(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /api/payment/query`."""
-        await self._serve(scope, receive, send, "query", self._query)
+        await self.serve(scope, receive, send, "query", self._query)
 
     async def refund(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /api/payment/refund`."""
-        await self._serve(scope, receive, send, "refund", self._refund)
+        await self.serve(scope, receive, send, "refund", self._refund)
 
     async def notified(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /api/channel/<name>/notify`: what a payment system reports."""
@@ -139,7 +139,7 @@ class MerchantApi:
             _log.warning("%s: %s says %s", fact.trade_no, name, verdict)
         return verdict
 
-    async def _serve(
+    async def serve(
         self,
         scope: Scope,
         receive: Receive,
@@ -147,6 +147,7 @@ class MerchantApi:
         route: str,
         verb: Callable[[Params], Awaitable[Answer]],
     ) -> None:
+        """Admit a request, let `verb` answer it, sign the answer; `route` names it in metrics."""
         started_s = time.perf_counter()
         sender: Sender | None = None
         try:

@@ -46,21 +46,19 @@ _AMOUNT: Schema = {
         {"type": "number", "exclusiveMinimum": 0},
     ]
 }
-_TIMESTAMP: Schema = {
+TIMESTAMP: Schema = {
     "oneOf": [
         {"type": "integer", "minimum": 1_000_000_000, "maximum": 9_999_999_999_999},
         {"type": "string", "pattern": "^[0-9]{10}([0-9]{3})?$"},
     ]
 }
 _URL: Schema = _string(URL_LENGTH_MAX, format="uri", pattern="^https?://")
-_NUMBER: Schema = _string(OUT_TRADE_NO_LENGTH_MAX, pattern=_NUMBER_PATTERN)
+NUMBER: Schema = _string(OUT_TRADE_NO_LENGTH_MAX, pattern=_NUMBER_PATTERN)
 
-_MERCHANT = Field("merchant_id", "商户ID", "Merchant", _string(32, pattern="^[A-Za-z0-9_-]{1,32}$"))
-_ORDER_NO = Field(
-    "out_trade_no", "商户订单号, 唯一", "The merchant's order number, unique", _NUMBER
-)
-_SEAL = (
-    Field("timestamp", "请求时间戳, 秒或毫秒", "Request time, s or ms since the epoch", _TIMESTAMP),
+MERCHANT = Field("merchant_id", "商户ID", "Merchant", _string(32, pattern="^[A-Za-z0-9_-]{1,32}$"))
+ORDER_NO = Field("out_trade_no", "商户订单号, 唯一", "The merchant's order number, unique", NUMBER)
+SEAL = (
+    Field("timestamp", "请求时间戳, 秒或毫秒", "Request time, s or ms since the epoch", TIMESTAMP),
     Field("sign", "签名", "Signature, see SIGNING.md", _string(SIGN_LENGTH_MAX)),
     Field(
         "sign_type",
@@ -71,8 +69,8 @@ _SEAL = (
     ),
 )
 CREATE_REQUEST = (
-    _MERCHANT,
-    _ORDER_NO,
+    MERCHANT,
+    ORDER_NO,
     Field("total_amount", "订单金额, 单位: 元", "Amount in major units, e.g. yuan", _AMOUNT),
     Field(
         "currency",
@@ -98,34 +96,34 @@ CREATE_REQUEST = (
         _string(RISK_CONTEXT_LENGTH_MAX, contentMediaType="application/json"),
         required=False,
     ),
-    *_SEAL,
+    *SEAL,
 )
-QUERY_REQUEST = (_MERCHANT, _ORDER_NO, *_SEAL)
+QUERY_REQUEST = (MERCHANT, ORDER_NO, *SEAL)
 REFUND_REQUEST = (
-    _MERCHANT,
-    _ORDER_NO,
+    MERCHANT,
+    ORDER_NO,
     Field("refund_amount", "退款金额", "Amount in major units of the order's currency", _AMOUNT),
     Field("refund_reason", "退款原因", "Why", _string(REASON_LENGTH_MAX)),
     Field(
         "out_refund_no",
         "商户退款单号, 幂等键",
         "The merchant's refund number; repeating it is the same refund",
-        _NUMBER,
+        NUMBER,
         required=False,
     ),
-    *_SEAL,
+    *SEAL,
 )
-_HEAD = (
+HEAD = (
     Field("code", "响应码", "SUCCESS", {"type": "string", "const": "SUCCESS"}),
     Field("msg", "响应消息", "Message"),
 )
-_TAIL = (
+TAIL = (
     Field("timestamp", "响应时间戳, 毫秒", "Time of the answer, ms", {"type": "integer"}),
     Field("sign", "签名", "Signature"),
 )
 _RISK_WORDS: Schema = {"type": "string", "enum": ["APPROVE", "CHALLENGE", "REVIEW", "DECLINE"]}
 CREATE_ANSWER = (
-    *_HEAD,
+    *HEAD,
     Field("trade_no", "平台交易号", "The gateway's number"),
     Field("out_trade_no", "商户订单号", "The merchant's number"),
     Field("pay_url", "支付链接或二维码内容", "Where the payer pays; empty while under review"),
@@ -138,12 +136,12 @@ CREATE_ANSWER = (
         "风控降级: 决策层级:原因, 正常为空",
         "Step that decided and why, where the full risk path did not; else empty",
     ),
-    *_TAIL,
+    *TAIL,
 )
 _STATUS_WORDS: Schema = {"type": "string", "enum": ["WAIT_PAY", "SUCCESS", "CLOSED", "REFUND"]}
 _SHARE_WORDS: Schema = {"type": "string", "enum": ["NONE", "PARTIAL", "FULL"]}
 QUERY_ANSWER = (
-    *_HEAD,
+    *HEAD,
     Field("trade_status", "交易状态", "Status of the order", _STATUS_WORDS),
     Field("trade_no", "平台交易号", "The gateway's number"),
     Field("out_trade_no", "商户订单号", "The merchant's number"),
@@ -154,16 +152,16 @@ QUERY_ANSWER = (
     Field("refund_amount", "已退金额", "Amount given back so far"),
     Field("refund_status", "退款情况", "How much was given back", _SHARE_WORDS),
     Field("status_reason", "状态原因", "Why it is held or closed; may be empty"),
-    *_TAIL,
+    *TAIL,
 )
 _REFUND_WORDS: Schema = {"type": "string", "enum": ["SUCCESS", "PROCESSING", "FAIL"]}
 REFUND_ANSWER = (
-    *_HEAD,
+    *HEAD,
     Field("refund_no", "退款单号", "The gateway's number of the refund"),
     Field("out_trade_no", "商户订单号", "The merchant's order number"),
     Field("refund_status", "退款状态", "Status of this refund", _REFUND_WORDS),
     Field("refund_amount", "退款金额", "Amount of this refund"),
-    *_TAIL,
+    *TAIL,
 )
 FAILURE = (
     Field("code", "响应码", "FAIL", {"type": "string", "const": "FAIL"}),
@@ -185,21 +183,22 @@ FAILURE = (
 def document() -> dict[str, Schema]:
     """Return the ``paths`` of the three requests, for an OpenAPI 3.1 document."""
     return {
-        "/api/payment/create": _operation(
+        "/api/payment/create": operation(
             "create", "创建支付订单 / Create a payment", CREATE_REQUEST, CREATE_ANSWER
         ),
-        "/api/payment/query": _operation(
+        "/api/payment/query": operation(
             "query", "查询订单 / Query an order", QUERY_REQUEST, QUERY_ANSWER
         ),
-        "/api/payment/refund": _operation(
+        "/api/payment/refund": operation(
             "refund", "申请退款 / Refund a payment", REFUND_REQUEST, REFUND_ANSWER
         ),
     }
 
 
-def _operation(
+def operation(
     name: str, summary: str, request: tuple[Field, ...], answer: tuple[Field, ...]
 ) -> Schema:
+    """Describe one signed request."""
     schema = _object(request)
     return {
         "post": {

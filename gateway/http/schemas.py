@@ -47,6 +47,7 @@ Params = dict[str, Value]
 _MERCHANT_ID = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{10}(?:[0-9]{3})?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PAY_TYPES: Final = {pay_type.value: pay_type for pay_type in PayType}
@@ -178,6 +179,38 @@ def read_refund(params: Params) -> RefundCommand:
     )
 
 
+def optional_text(params: Params, field: str, length_max: int = 64) -> str:
+    """Read a field that may be left out; '' then.
+
+    Raises:
+        InvalidParameter: (1001) it is no text or too long.
+    """
+    return _text(params, field, length_max, required=False)
+
+
+def optional_number(params: Params, field: str, default: int) -> int:
+    """Read a whole number of at most nine digits that may be left out.
+
+    Raises:
+        InvalidParameter: (1001) otherwise.
+    """
+    if not params.get(field):
+        return default
+    text = _plain(params, field, AMOUNT_LENGTH_MAX)
+    if _WHOLE.fullmatch(text) is None:
+        raise InvalidParameter(field, "must be a whole number")
+    return int(text)
+
+
+def optional_time_ms(params: Params, field: str, default_ms: int) -> int:
+    """Read a time, seconds or milliseconds since the epoch, that may be left out.
+
+    Raises:
+        InvalidParameter: (1001) otherwise.
+    """
+    return _time_ms(params, field) if params.get(field) else default_ms
+
+
 def _said(params: Params) -> bytes:
     text = canonical(params)
     for name in _SAID_ANEW:
@@ -239,9 +272,13 @@ def _amount_text(params: Params, field: str) -> str:
 
 
 def _timestamp_ms(params: Params) -> int:
-    text = _plain(params, "timestamp", AMOUNT_LENGTH_MAX)
+    return _time_ms(params, "timestamp")
+
+
+def _time_ms(params: Params, field: str) -> int:
+    text = _plain(params, field, AMOUNT_LENGTH_MAX)
     if _TIMESTAMP.fullmatch(text) is None:
-        raise InvalidParameter("timestamp", "must be seconds (10 digits) or milliseconds (13)")
+        raise InvalidParameter(field, "must be seconds (10 digits) or milliseconds (13)")
     return int(text) * _MS_PER_S if len(text) == _SECONDS_DIGITS else int(text)
 
 

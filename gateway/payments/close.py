@@ -14,7 +14,7 @@ def close_order(conn: Connection, order: Order, reason: str, now_us: int) -> Ord
     Args:
         conn: The writer's connection.
         order: The order as it was read, in CREATED or WAIT_PAY.
-        reason: EXPIRED, REJECTED, CHANNEL_REFUSED or CLOSED_AT_CHANNEL.
+        reason: EXPIRED, MERCHANT, REJECTED, CHANNEL_REFUSED or CLOSED_AT_CHANNEL.
         now_us: The time.
 
     Returns:

@@ -1,12 +1,13 @@
 """What the verbs work with, put together once by `gateway.wiring` and passed in."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
 from gateway.channels.base import Channel
+from gateway.payments.route import Routes
 from gateway.store.event_log import EventLog
 from gateway.store.orders import Order
 from gateway.store.raw import Raw
@@ -41,8 +42,8 @@ class Context:
         risk: The engine, if this process owns the feature state; a worker of its own has none.
         subjects: Pseudonyms and keys of people; a worker of its own has none.
         log: Where the engine's events wait for their commit.
-        channels: By name.
-        route: Channel name for each pay_type.
+        channels: By the account's name.
+        routes: Which account a payment goes through.
         clock_us: The time, microseconds since the epoch.
         config: Timeouts and addresses.
         on_decision: Told of every decision (metrics, alerts).
@@ -54,8 +55,8 @@ class Context:
     raw_reader: Raw
     risk: RiskEngine | None
     log: EventLog
-    channels: Mapping[str, Channel]
-    route: Mapping[str, str]
+    channels: dict[str, Channel]
+    routes: Routes
     clock_us: Callable[[], int]
     config: PaymentConfig
     subjects: Subjects | None = None

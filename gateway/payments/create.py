@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from gateway.domain.errors import Busy, OrderConflict
+from gateway.domain.errors import Busy, InvalidParameter, OrderConflict
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.payments.commands import CreateCommand
@@ -36,6 +36,7 @@ async def create(context: Context, command: CreateCommand) -> Order:
 
     Raises:
         OrderConflict: (1001) if the number is taken by a request with another body.
+        InvalidParameter: (1001) if no account serves the pay_type.
         Busy: (1006) if the channel's or the database's answer is not known; repeat the request.
     """
     key = (command.merchant_id, command.out_trade_no)
@@ -71,6 +72,9 @@ async def _opened(context: Context, order: Order) -> Order:
 
 async def _create_first(context: Context, command: CreateCommand) -> Order:
     now_us = context.clock_us()
+    channel = context.routes.choose(command.merchant_id, command.pay_type.value)
+    if not channel:
+        raise InvalidParameter("pay_type", f"{command.pay_type.value} is not open for you")
     trade_no = new_number("T", now_us)
     if context.risk is None or context.subjects is None:
         raise RuntimeError("only the owner of the feature state creates orders")
@@ -83,13 +87,14 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
             currency=command.currency,
             pay_type=command.pay_type.value,
             context=people.context,
+            order_no=command.out_trade_no,
         ),
         now_us,
     )
     context.log.append(decision.event)
     context.on_decision(decision)
     decision_id = "D" + trade_no[1:]
-    order = _new_order(context, command, decision, trade_no, decision_id, now_us)
+    order = _new_order(context, command, decision, trade_no, decision_id, now_us, channel)
     record = decision_row(decision, command.merchant_id, decision_id, trade_no, now_us)
     sealed = seal(
         context.subjects.vault, command.risk_context, people, order.merchant_id, decision_id
@@ -105,6 +110,7 @@ def _new_order(
     trade_no: str,
     decision_id: str,
     now_us: int,
+    channel: str,
 ) -> Order:
     status, reason, closed_at_us = Status.CREATED, "", 0
     expires_at_us = now_us + context.config.order_timeout_s * 1_000_000
@@ -114,7 +120,6 @@ def _new_order(
     elif decision.outcome is RiskOutcome.REVIEW:
         reason = "REVIEW"
         expires_at_us = now_us + context.config.review_hold_s * 1_000_000
-    channel = context.route[command.pay_type.value]
     if decision.outcome in (RiskOutcome.APPROVE, RiskOutcome.CHALLENGE):
         linked = context.channels[channel].link(
             pay_request(

@@ -7,12 +7,13 @@ outcome is resolved by asking again with the same number, never by another chann
 
 from sqlalchemy import Connection
 
-from gateway.channels.base import Channel, ChannelReply, Outcome, PayRequest, Trade
+from gateway.channels.base import ChannelReply, Outcome, PayRequest, Trade
 from gateway.domain.errors import Busy
 from gateway.domain.order import Status
 from gateway.payments.close import close_order
 from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
+from gateway.payments.route import is_definite_no
 from gateway.store import orders
 from gateway.store.orders import Order
 from risk.decision import RiskOutcome
@@ -57,54 +58,87 @@ def trade_of(order: Order) -> Trade:
 async def open_at_channel(context: Context, trade_no: str) -> Order:
     """Open an order that stands in CREATED, and return it as it then stands.
 
+    An account that refuses the payment for good is followed by the next one that may serve it.
+
     Args:
         context: What to work with.
         trade_no: The gateway's number of the order.
 
     Returns:
-        The order in WAIT_PAY with its `pay_url`; in CLOSED if the channel refused it; or as
+        The order in WAIT_PAY with its `pay_url`; in CLOSED if every channel refused it; or as
         somebody else left it who was faster.
 
     Raises:
         Busy: (1006) if the channel's answer is unknown; the worker goes on asking.
         LookupError: if there is no such order.
     """
+    while (order := await _tried(context, trade_no)) is None:
+        pass  # Its account refused it, and the next one has its turn.
+    return order
+
+
+async def _tried(context: Context, trade_no: str) -> Order | None:
+    """Ask the order's account to open it; None if the order went on to another account."""
     with context.reader.connect() as conn:
         order = orders.get(conn, trade_no)
     if order is None:
         raise LookupError(trade_no)
     if order.status != Status.CREATED or order.status_reason:
         return order
+    reply = await _ask(context, order)
+    if reply.outcome is Outcome.ACCEPTED:
+        return await context.writer.run(lambda conn: _opened(conn, order, reply))
+    if not is_definite_no(reply):
+        raise Busy(f"the channel's answer about {trade_no} is not known yet")
+    following, now_us = _next_account(context, order), context.clock_us()
+    if not following:
+        return await context.writer.run(lambda conn: _refused(conn, order, now_us))
+    await context.writer.run(lambda conn: _move_on(conn, order, following))
+    return None
+
+
+def _next_account(context: Context, order: Order) -> str:
+    tried = (*order.tried_channels.split(), order.channel)
+    return context.routes.after(order.merchant_id, order.pay_type, tried)
+
+
+def _move_on(conn: Connection, order: Order, following: str) -> None:
+    """Take the order to another account; somebody who was faster has done what was right."""
+    tried = " ".join((*order.tried_channels.split(), order.channel))
+    orders.change(conn, order, channel=following, tried_channels=tried, channel_trade_no="")
+
+
+async def _ask(context: Context, order: Order) -> ChannelReply:
     request = pay_request(
         context,
         order,
-        trade_no=trade_no,
+        trade_no=order.trade_no,
         channel=order.channel,
         created_at_us=order.created_at_us,
         expires_at_us=order.expires_at_us,
         challenge=order.risk_outcome == RiskOutcome.CHALLENGE,
     )
-    reply = await _ask(context, context.channels[order.channel], request)
-    if reply.outcome is Outcome.ACCEPTED:
-        return await context.writer.run(lambda conn: _opened(conn, trade_no, reply))
-    if reply.outcome is Outcome.REJECTED:
-        now_us = context.clock_us()
-        return await context.writer.run(lambda conn: _refused(conn, trade_no, now_us))
-    raise Busy(f"the channel's answer about {trade_no} is not known yet")
-
-
-async def _ask(context: Context, channel: Channel, request: PayRequest) -> ChannelReply:
+    channel, timeout_s = context.channels[order.channel], context.config.channel_timeout_s
     linked = channel.link(request)
     if linked is not None:
         return linked
-    return await channel.pay(request, timeout_s=context.config.channel_timeout_s)
+    reply = await channel.pay(request, timeout_s=timeout_s)
+    context.routes.health.heard(order.channel, reply.outcome)
+    if reply.outcome is Outcome.UNKNOWN and _may_leave(context, order):
+        # A silent account is left only once it has closed the payment, or never heard of it.
+        return await channel.close(trade_of(order), timeout_s=timeout_s)
+    return reply
 
 
-def _opened(conn: Connection, trade_no: str, reply: ChannelReply) -> Order:
-    order = orders.hold(conn, trade_no)
+def _may_leave(context: Context, order: Order) -> bool:
+    return context.routes.health.is_out(order.channel) and bool(_next_account(context, order))
+
+
+def _opened(conn: Connection, asked: Order, reply: ChannelReply) -> Order:
+    order = orders.hold(conn, asked.trade_no)
     if order is None:
-        raise LookupError(trade_no)
-    if order.status != Status.CREATED:
+        raise LookupError(asked.trade_no)
+    if order.status != Status.CREATED or order.channel != asked.channel:
         return order
     moved = orders.move(
         conn,
@@ -117,10 +151,10 @@ def _opened(conn: Connection, trade_no: str, reply: ChannelReply) -> Order:
     return moved or order
 
 
-def _refused(conn: Connection, trade_no: str, now_us: int) -> Order:
-    order = orders.hold(conn, trade_no)
+def _refused(conn: Connection, asked: Order, now_us: int) -> Order:
+    order = orders.hold(conn, asked.trade_no)
     if order is None:
-        raise LookupError(trade_no)
-    if order.status != Status.CREATED:
+        raise LookupError(asked.trade_no)
+    if order.status != Status.CREATED or order.channel != asked.channel:
         return order
     return close_order(conn, order, "CHANNEL_REFUSED", now_us) or order

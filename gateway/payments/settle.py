@@ -14,6 +14,7 @@ from gateway.domain.ledger import late_entry, late_refund_entry, payment_entry, 
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.domain.refund import RefundStatus
+from gateway.payments import charges
 from gateway.payments.close import close_order
 from gateway.store import orders, outbox
 from gateway.store.orders import Order, Refund
@@ -125,6 +126,7 @@ def _paid(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ve
 
 
 def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+    charge = charges.of_payment(conn, order)
     paid = orders.move(
         conn,
         order,
@@ -132,6 +134,8 @@ def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ver
         paid_minor=order.amount_minor,
         paid_at_us=now_us,
         channel_trade_no=fact.channel_trade_no or order.channel_trade_no,
+        fee_minor=charge.fee_minor,
+        cost_minor=charge.cost_minor,
     )
     if paid is None:
         raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
@@ -146,6 +150,7 @@ def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ver
         ),
         now_us,
     )
+    charges.book_payment(conn, paid, now_us)
     outbox.publish(conn, paid, "PAID", now_us, amount_minor=paid.paid_minor)
     outbox.notify(conn, paid, now_us)
     outbox.report(
@@ -228,10 +233,16 @@ def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
     if not orders.settle_refund(conn, refund, RefundStatus.SUCCESS, now_us):
         return False
     refunded_minor = order.refunded_minor + refund.amount_minor
+    back = charges.of_refund(conn, order, refunded_minor)
+    returned = {
+        "refunded_minor": refunded_minor,
+        "fee_returned_minor": order.fee_returned_minor + back.fee_minor,
+        "cost_returned_minor": order.cost_returned_minor + back.cost_minor,
+    }
     if order.status == Status.SUCCESS and refunded_minor == order.paid_minor:
-        after = orders.move(conn, order, Status.REFUND, refunded_minor=refunded_minor)
+        after = orders.move(conn, order, Status.REFUND, **returned)
     else:
-        after = orders.change(conn, order, refunded_minor=refunded_minor)
+        after = orders.change(conn, order, **returned)
     if after is None:
         raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
     entry = late_refund_entry if refund.kind == "LATE" else refund_entry
@@ -247,6 +258,7 @@ def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
         ),
         now_us,
     )
+    charges.book_refund(conn, after, refund.refund_no, back, now_us)
     outbox.publish(
         conn, after, "REFUNDED", now_us, amount_minor=refund.amount_minor, detail=refund.refund_no
     )

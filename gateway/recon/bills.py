@@ -21,25 +21,28 @@ class Bill:
     """A whole, believable bill of one day."""
 
     channel: str
+    kind: str
     day: str
     sha256: str
     records: tuple[Record, ...]
 
 
-def read_bill(channel: str, day: str, file: bytes) -> Bill:
+def read_bill(channel: str, day: str, file: bytes, *, kind: str = "") -> Bill:
     """Read a bill.
 
     Args:
-        channel: Whose format it is.
+        channel: The account whose bill it is.
         day: The business day asked for, YYYY-MM-DD; rows of another day are refused.
         file: The file as it came.
+        kind: The payment system whose format it is; as `channel` if it isn't given.
 
     Raises:
         BillRefused: if anything about it is wrong.
         ValueError: if `day` is no day.
     """
-    reader = READERS.get(channel)
+    kind = kind or channel
+    reader = READERS.get(kind)
     if reader is None:
-        raise BillRefused(0, f"no reader for the bills of {channel!r}")
-    records = tuple(reader(file, window_of(channel, day)))
-    return Bill(channel, day, hashlib.sha256(file).hexdigest(), records)
+        raise BillRefused(0, f"no reader for the bills of {kind!r}")
+    records = tuple(reader(file, window_of(kind, day)))
+    return Bill(channel, kind, day, hashlib.sha256(file).hexdigest(), records)

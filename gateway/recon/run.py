@@ -78,7 +78,7 @@ class Comparison:
     known: dict[str, _Known]
 
 
-def compare(conn: Connection, channel: str, day: str, file: bytes) -> Comparison:
+def compare(conn: Connection, channel: str, day: str, file: bytes, *, kind: str = "") -> Comparison:
     """Compare a channel's bill with the ledger; reads only.
 
     Args:
@@ -86,13 +86,14 @@ def compare(conn: Connection, channel: str, day: str, file: bytes) -> Comparison
         channel: Whose bill it is, e.g. ``sandbox``.
         day: The business day, YYYY-MM-DD in the channel's zone.
         file: The bill as it came.
+        kind: The payment system, if `channel` is an account of another name.
 
     Raises:
         BillRefused: if the bill is damaged or of another day.
         ValueError: if `day` is no day.
     """
-    bill = read_bill(channel, day, file)
-    window = window_of(channel, day)
+    bill = read_bill(channel, day, file, kind=kind)
+    window = window_of(bill.kind, day)
     # A day more on either side: a callback that was late may have been booked after midnight.
     ledger = _ledger(conn, channel, window.first_us - _DAY_US, window.after_us + _DAY_US)
     elsewhere = _settled_elsewhere(conn, channel, day)
@@ -260,7 +261,7 @@ def _settled_elsewhere(conn: Connection, channel: str, day: str) -> set[tuple[st
 
 def _settle_neighbours(conn: Connection, comparison: Comparison) -> None:
     """Close the neighbours' open breaks that this bill explains."""
-    window = window_of(comparison.bill.channel, comparison.bill.day)
+    window = window_of(comparison.bill.kind, comparison.bill.day)
     found = sorted(
         (pair.ours.trade_no, pair.ours.refund_no)
         for pair in comparison.result.breaks
@@ -305,7 +306,7 @@ def _detail(comparison: Comparison, found: Break, known: _Known | None) -> str:
     """Say what a person would look up first; short words, the same in every language."""
     if found.ours is None:
         return f"order={known.status}" if known else "order=?"
-    booked_on = day_of(comparison.bill.channel, found.ours.at_us)
+    booked_on = day_of(comparison.bill.kind, found.ours.at_us)
     if found.theirs is None:
         return f"booked={booked_on}" if found.kind in _TIMING else ""
     if found.theirs.currency != found.ours.currency:

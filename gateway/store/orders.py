@@ -54,6 +54,11 @@ class Order:
     closed_at_us: int
     version: int
     risk_degraded: str = ""
+    tried_channels: str = ""
+    fee_minor: int = 0
+    fee_returned_minor: int = 0
+    cost_minor: int = 0
+    cost_returned_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

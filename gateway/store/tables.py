@@ -21,6 +21,8 @@ from sqlalchemy import (
     text,
 )
 
+from gateway.store.money_tables import channel_accounts as channel_accounts
+from gateway.store.money_tables import settlements as settlements
 from gateway.store.policy_tables import alerts as alerts
 from gateway.store.policy_tables import policies as policies
 from gateway.store.policy_tables import policy_live as policy_live
@@ -78,7 +80,8 @@ orders = Table(
     Column("pay_url", Text, nullable=False, server_default=""),
     Column("prepay_id", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
-    # Why it is held or closed: '' | REVIEW | DECLINED | EXPIRED | REJECTED | LATE | CHANNEL_REFUSED
+    # Why it is held or closed: '' | REVIEW | DECLINED | EXPIRED | MERCHANT | REJECTED | LATE |
+    # CHANNEL_REFUSED | CLOSED_AT_CHANNEL
     Column("status_reason", Text, nullable=False, server_default=""),
     Column("decision_id", Text, nullable=False),
     Column("risk_outcome", Text, nullable=False),
@@ -94,6 +97,13 @@ orders = Table(
     Column("risk_degraded", Text, nullable=False, server_default=""),
     # Until when a worker has it to itself: see gateway.store.claims.
     Column("lease_until_us", BigInteger, nullable=False, server_default=text("0")),
+    # Accounts that refused or closed it before, separated by blanks.
+    Column("tried_channels", Text, nullable=False, server_default=""),
+    # Charged when it was paid; given back in proportion to refunds.
+    Column("fee_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("fee_returned_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("cost_minor", BigInteger, nullable=False, server_default=text("0")),
+    Column("cost_returned_minor", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("merchant_id", "trade_no"),
     UniqueConstraint("merchant_id", "out_trade_no"),
     CheckConstraint("amount_minor > 0", name="amount_positive"),

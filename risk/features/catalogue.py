@@ -11,17 +11,41 @@ import numpy as np
 import numpy.typing as npt
 
 from risk.features.definition import Family, Feature
-from risk.features.layout import ROLE_CELLS, ROLES, SET_CELLS
-from risk.signals import amount, behaviour, device, geo, graph, merchant, timing
+from risk.features.event import FIELDS
+from risk.features.layout import (
+    GRAPH_OF_STRANGERS,
+    MEMBER_WORDS,
+    ROLE_CELLS,
+    ROLES,
+    SET_NAMES,
+    SETS,
+)
+from risk.signals import (
+    amount,
+    amount_peers,
+    behaviour,
+    device,
+    geo,
+    graph,
+    merchant,
+    network,
+    payee,
+    timing,
+    timing_card,
+)
 
 FEATURES: Final[tuple[Feature, ...]] = (
     *device.FEATURES,
     *behaviour.FEATURES,
     *geo.FEATURES,
+    *network.FEATURES,
     *amount.FEATURES,
+    *amount_peers.FEATURES,
     *timing.FEATURES,
+    *timing_card.FEATURES,
     *graph.FEATURES,
     *merchant.FEATURES,
+    *payee.FEATURES,
 )
 FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 FEATURE_COUNT: Final = len(FEATURES)
@@ -60,6 +84,7 @@ def family_places() -> dict[Family, tuple[int, ...]]:
     }
 
 
+ALWAYS_KNOWN: Final = frozenset({"hour", "hour_of_week", "month_day", "payday"})
 RING_FROM: Final = ROLE_CELLS.index("count_1m")
 COUNTS: Final = (ROLE_CELLS.index("count_all"), ROLE_CELLS.index("genuine_all") + 1)
 _TITLES: Final = {
@@ -83,7 +108,8 @@ enters only through its own fields. A feature whose evidence is missing is NaN, 
 * The payment itself is in no window: features describe the state before it.
 * Windows of minutes up to an hour are exact over an entity's last 64 attempts. 24 hours are 25
   tiles of an hour, 7 and 30 days 8 and 31 tiles of a day, 90 days 14 tiles of a week: never
-  shorter than they say, up to one tile longer. A tile is a fixed stretch of UTC.
+  shorter than they say, up to one tile longer. A tile is a fixed stretch of UTC. Failures and
+  refusals of an hour are two tiles of an hour.
 * Ties keep the order of the log. A late event counts at the newest time its entity has seen, so a
   clock that goes back never reopens a window.
 * Outcomes and verdicts count when they became known, not when the payment was made.
@@ -96,15 +122,17 @@ enters only through its own fields. A feature whose evidence is missing is NaN, 
 ## Formulas
 
 `value` divides by the constant; `ratio(a, b; k)` is a × k ÷ b; `share(a, b)` is a ÷ (a + b); `bit`,
-`equals` and `multiple` are 0 or 1; `over_mean(a, sum, count)` is a ÷ mean; `flow(a, b, c)` is
-(a + b) ÷ c; `std`, `zscore` and `spread` (deviation ÷ mean) come from exact sums of squares, and a
-deviation is at least one unit. `event.` is the payment itself, other prefixes the entity whose
-state is read; `inflow` is the payer's account as a payee, `outflow` the payee's as a payer.
+`equals` and `multiple` are 0 or 1; `over_mean(a, sum, count)` is a ÷ mean; `flow(a, b, c)` is (a +
+b) ÷ c; `relative(a, b, c, d)` is (a ÷ b) ÷ (c ÷ d); `after(a, b, c; k)` is 1 if a ≥ k and b ≥ 95 %
+of c; `repeated` is 1 for one digit three times or more, then zeros; `std`, `zscore` and `spread`
+(deviation ÷ mean) come from exact sums of squares, and a deviation is at least one unit. `event.`
+is the payment itself, other prefixes the entity whose state is read; `inflow` is the payer's
+account as a payee, `outflow` the payee's as a payer.
 
 ## Without evidence
 
 *missing* is NaN with the presence bit off, never 0. *0 for a stranger* means: an entity never seen
-counts 0, because that is known; without its id the feature is missing all the same.
+counts 0, because that is known; a payment that does not name it knows nothing.
 """
 _WINDOWS: Final = ("1m", "5m", "10m", "1h", "24h", "7d", "30d", "90d")
 
@@ -120,29 +148,48 @@ def window_of(feature: Feature) -> str:
 
 def yields_without(feature: Feature) -> str:
     """Return what a feature yields where its evidence is missing."""
-    cells = feature.formula.cells
-    prefixes = [cell.partition(".")[0] for cell in cells]
-    roles = {name for name in prefixes if name in ROLES}
-    others = sorted(roles) or sorted({name for name in prefixes if name != "event"})
-    if not others:
-        return f"missing unless {', '.join(cell.partition('.')[2] for cell in cells)} is sent"
-    counted = all(
-        cell.partition(".")[0] == "event" or is_counted(cell.partition(".")[2]) for cell in cells
+    cells = [cell.partition(".") for cell in feature.formula.cells]
+    state = [(owner, name) for owner, _, name in cells if owner != "event"]
+    if not state:
+        optional = [name for _, _, name in cells if is_optional(name)]
+        return f"missing unless {' and '.join(optional)} is known" if optional else "never missing"
+    wanted = " and ".join(dict.fromkeys(wanted_by(owner, name) for owner, name in state))
+    if not all(is_counted(owner, name) for owner, name in state):
+        return f"missing without {wanted}, or until there is something to compare"
+    if feature.formula.operation not in {"value", "bit", "bits"}:
+        return f"missing without {wanted}, or for a stranger: nothing to divide by"
+    least = 1 if state == [("graph", "ring_users")] else 0  # A user is a ring of one.
+    return f"{least} for a stranger; missing without {wanted}"
+
+
+def is_optional(name: str) -> bool:
+    """Whether a field of the event may be missing; amount, time and merchant never are."""
+    return FIELDS.index(name) > FIELDS.index("presence") and name not in ALWAYS_KNOWN
+
+
+def wanted_by(owner: str, name: str) -> str:
+    """Return what a payment must name for a cell of some state to be read."""
+    if owner == "graph":
+        return GRAPH_OF_STRANGERS.get(name, "user")
+    if owner in SET_NAMES:
+        kind, member, _ = SETS[SET_NAMES.index(owner)]
+        other = MEMBER_WORDS[member][0] if member < 0 else ROLES[member]
+        return f"{ROLES[kind]} and {other}" if name.startswith("pair_") else ROLES[kind]
+    return {"inflow": "user", "outflow": "payee", "travel": "user", "habits": "user"}.get(
+        owner, owner
     )
-    if counted and feature.formula.operation == "value":
-        return "0 for a stranger"
-    if counted:
-        return "missing for a stranger: nothing to divide by"
-    return "missing until there is something to compare"
 
 
-def is_counted(name: str) -> bool:
-    """Whether a cell of an entity is known of a stranger too."""
-    if name in ROLE_CELLS:
-        return (
-            ROLE_CELLS.index(name) >= RING_FROM or COUNTS[0] <= ROLE_CELLS.index(name) < COUNTS[1]
-        )
-    return name in SET_CELLS[:4]
+def is_counted(owner: str, name: str) -> bool:
+    """Whether a cell of some state is known of a stranger too."""
+    if owner == "graph":
+        return name in GRAPH_OF_STRANGERS
+    if owner in SET_NAMES:
+        return name != "pair_age_us"
+    if owner not in ROLES:
+        return False
+    place = ROLE_CELLS.index(name)
+    return place >= RING_FROM or COUNTS[0] <= place < COUNTS[1]
 
 
 def documentation() -> str:

@@ -151,6 +151,23 @@ def flow(first: str, second: str, below: str) -> Formula:
     return Formula("flow", (first, second, below))
 
 
+def relative(role: str, other: str, above: str, below: str) -> Formula:
+    """A ratio of two cells of a role over the same ratio of another."""
+    return Formula(
+        "relative", tuple(f"{r}.{cell}" for r in (role, other) for cell in (above, below))
+    )
+
+
+def after(count: str, part: str, whole: str, least: int) -> Formula:
+    """1 if there were at least `least` and `part` is 95 % of `whole` or more."""
+    return Formula("after", (count, part, whole), least)
+
+
+def repeated(cell: str) -> Formula:
+    """1 if the number is one digit at least three times, then zeros."""
+    return Formula("repeated", (cell,))
+
+
 def deviation(role: str, window: str) -> Formula:
     """Standard deviation of a role's amounts over ``7d`` or ``30d``."""
     return Formula("std", _moments(role, window))

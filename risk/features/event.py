@@ -134,7 +134,7 @@ def values_of(
     at_us = min(max(now_us, 0), TIME_BOUND_US)
     context = transaction.context
     found = geo.find(context.client.ip) if geo is not None else NOWHERE
-    setting = setting_of(context, at_us, found)
+    setting = setting_of(context, at_us, found, transaction.order_no)
     keys = [read(transaction) for read in _KEY_READERS.values()]
     keys += [read(context, setting) for read in _WORD_READERS.values()]
     broken: list[str] = []
@@ -142,7 +142,7 @@ def values_of(
         presence, fields = read_context(context, setting)
     except (TypeError, ValueError, OverflowError, AttributeError, ArithmeticError):
         # Rare, so the fast path pays nothing for it: read again, one field at a time.
-        presence, fields, broken = read_context_slowly(context, at_us, found)
+        presence, fields, broken = read_context_slowly(context, at_us, found, transaction.order_no)
     header = [
         seq,
         ATTEMPT,
@@ -218,7 +218,7 @@ def safe_values_of(
     at_us = attempt("now_us", lambda: min(max(int(now_us), 0), TIME_BOUND_US), 0)
     found = attempt("ip", lambda: _find(geo, t.context), NOWHERE)
     unknown = Setting(at_us, found, found.country, found.country, at_us // 60_000_000)
-    setting = attempt("setting", lambda: setting_of(t.context, at_us, found), unknown)
+    setting = attempt("setting", lambda: setting_of(t.context, at_us, found, t.order_no), unknown)
     header = [
         seq,
         ATTEMPT,
@@ -233,7 +233,7 @@ def safe_values_of(
     keys += [
         attempt(word, partial(read, t.context, setting), 0) for word, read in _WORD_READERS.items()
     ]
-    presence, context, fields = read_context_slowly(t.context, at_us, found)
+    presence, context, fields = read_context_slowly(t.context, at_us, found, t.order_no)
     return [*header, *keys, presence, *context, *_PADDING], broken + fields
 
 

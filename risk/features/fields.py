@@ -6,12 +6,22 @@ A field that was not sent stays missing (its presence bit is off); a zero is a z
 leaves out what can't be used and names it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from risk.features.agent import agent_mask
+from risk.features.vocabulary import (
+    ATTESTATION,
+    AVS,
+    FUNDING,
+    LABEL_BIT,
+    PASTED_BIT,
+    THREE_DS,
+    VIRTUAL_CAMERAS,
+)
 from risk.geo.calendar import day_kind, is_payday, month_day
 from risk.geo.distance import metres_between
 from risk.geo.language import at_home, primary
@@ -19,56 +29,6 @@ from risk.geo.table import Place
 from risk.geo.zones import ZONES, gap_min
 from risk.transaction import RiskContext
 
-RISK_LABELS: Final = (
-    "emulator",
-    "vm",
-    "rooted",
-    "hooked",
-    "debugger",
-    "cloned_app",
-    "repackaged",
-    "mock_location",
-    "vpn",
-    "proxy",
-    "screen_share",
-    "remote_control",
-    "clock_skew",
-    "factory_reset",
-    "automation",
-    "headless",
-    "tor",
-    "overlay",
-    "accessibility_abuse",
-    "sim_changed",
-)
-LABEL_BIT: Final = {name: 1 << place for place, name in enumerate(RISK_LABELS)}
-LABEL_BIT["jailbroken"] = LABEL_BIT["rooted"]  # The same, by its other name.
-PASTED_BIT: Final = {"card_number": 1, "name": 2, "otp": 4, "password": 8}
-ATTESTATION: Final = {"none": 0, "failed": 1, "basic": 2, "strong": 3}
-FUNDING: Final = {"debit": 1, "credit": 2, "prepaid": 3, "wallet": 4}
-THREE_DS: Final = {"Y": 1, "A": 2, "C": 3, "U": 4, "N": 5, "R": 6}
-AVS: Final = {"unavailable": 0, "mismatch": 1, "partial": 2, "match": 3}
-# Bit k of `mismatches`: both countries are known and differ. `sent` is the network's country as
-# the merchant says, `found` the same as our own table says.
-MISMATCHES: Final = (
-    "ip_card",
-    "ip_payer",
-    "ship_card",
-    "geo_ip",
-    "card_payer",
-    "payee_payer",
-    "sent_found",
-    "bill_card",
-    "bill_ship",
-    "phone_payer",
-    "phone_ip",
-)
-MISMATCH_BIT: Final = {name: 1 << place for place, name in enumerate(MISMATCHES)}
-LANGUAGE_BIT: Final = {"card": 1, "ip": 2, "payer": 4}
-VIRTUAL_CAMERAS: Final = (
-    *("obs", "virtual", "manycam", "v4l2loopback", "snap camera", "xsplit", "droidcam"),
-    *("iriun", "epoccam", "mmhmm", "splitcam", "e2esoft", "vcam", "fakecam", "dummy"),
-)
 BOUND: Final = 1 << 53
 MICRO: Final = 1_000_000.0  # A float, so that a word times it is an error and not a long word.
 NIGHT_ENDS_HOUR: Final = 6
@@ -85,6 +45,7 @@ class Setting(NamedTuple):
         ip_country: Country of its network: as sent, else as found.
         country: Country whose clock and calendar hold, if known.
         minute: Minutes since 1970 on the payer's clock.
+        order_no: The merchant's number of the order; '' if not given.
     """
 
     at_us: int
@@ -92,9 +53,10 @@ class Setting(NamedTuple):
     ip_country: str | None
     country: str | None
     minute: int
+    order_no: str = ""
 
 
-def setting_of(context: RiskContext, at_us: int, found: Place) -> Setting:
+def setting_of(context: RiskContext, at_us: int, found: Place, order_no: str = "") -> Setting:
     """Return when and where: by the client's clock, else its country's, else UTC.
 
     Raises:
@@ -107,7 +69,8 @@ def setting_of(context: RiskContext, at_us: int, found: Place) -> Setting:
     if offset_min is None or not -_DAY_MIN <= offset_min <= _DAY_MIN:
         zone = ZONES.get(country) if country else None
         offset_min = zone.usual_min if zone else 0
-    return Setting(at_us, found, ip_country, country, at_us // 60_000_000 + int(offset_min))
+    minute = at_us // 60_000_000 + int(offset_min)
+    return Setting(at_us, found, ip_country, country, minute, order_no)
 
 
 Reader = Callable[[RiskContext, Setting], int | None]
@@ -184,6 +147,7 @@ def _disagreements(  # noqa: PLR0917 - a cache is quickest without names
     pairs = (
         *((ip, card), (ip, payer), (ship, card), (geo, ip), (card, payer), (payee, payer)),
         *((sent, found), (bill, card), (bill, ship), (phone, payer), (phone, ip)),
+        *((ip, ship), (ip, bill), (ship, phone), (bill, phone), (card, phone)),
     )
     mask = 0
     comparable = False
@@ -240,6 +204,14 @@ def _direct(context: RiskContext) -> int | None:
 def _clock_skew(context: RiskContext, setting: Setting) -> int | None:
     said_ms = context.client.clock_at_ms
     return None if said_ms is None else abs(setting.at_us // 1_000 - said_ms)
+
+
+def _attestation_bound(context: RiskContext, setting: Setting) -> int | None:
+    """1 if the attestation was made for this very order: its nonce is the number or its SHA-256."""
+    nonce, order_no = context.device.attestation_nonce, setting.order_no
+    if not nonce or not order_no:
+        return None
+    return int(nonce in (order_no, hashlib.sha256(order_no.encode()).hexdigest()))
 
 
 # Four tables say where each field comes from; together they are the order of the vector.
@@ -306,6 +278,7 @@ _COMPUTED: Final[dict[str, Reader]] = {
     "pasted": lambda c, _: _mask(c.behavior.pasted, PASTED_BIT),
     "direct": lambda c, _: _direct(c),
     "virtual_camera": lambda c, _: _virtual_camera(c),
+    "attestation_bound": _attestation_bound,
 }
 CONTEXT_FIELDS: Final = (*_CLOCK, *_PLAIN, *_AGES, *_SCALED, *_COMPUTED)
 _BITS: Final = tuple(1 << place for place in range(len(CONTEXT_FIELDS)))
@@ -346,16 +319,17 @@ def read_context(context: RiskContext, setting: Setting) -> tuple[int, list[int]
 
 
 def read_context_slowly(
-    context: RiskContext, at_us: int, found: Place
+    context: RiskContext, at_us: int, found: Place, order_no: str = ""
 ) -> tuple[int, list[int], list[str]]:
     """Like `read_context`, but leaves out what can't be used; returns their names as well."""
     presence = 0
     values = []
     broken = []
     try:
-        setting = setting_of(context, at_us, found)
+        setting = setting_of(context, at_us, found, order_no)
     except _UNUSABLE:
-        setting = Setting(at_us, found, found.country, found.country, at_us // 60_000_000)
+        minute = at_us // 60_000_000
+        setting = Setting(at_us, found, found.country, found.country, minute, order_no)
         broken.append("setting")
     for place, (name, read) in enumerate(_READERS):
         try:

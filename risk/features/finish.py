@@ -31,14 +31,18 @@ OPERATIONS: Final = (
     "std",  # Standard deviation: count a, sum b, squares c × 2^32 + d
     "zscore",  # (a − mean) / deviation: count b, sum c, squares d × 2^32 + e
     "spread",  # Standard deviation ÷ mean: count a, sum b, squares c × 2^32 + d
+    "relative",  # (a / b) ÷ (c / d)
+    "after",  # 1 if a is at least the constant and b at least 95 % of c
+    "repeated",  # 1 if a, without its zeros at the end, is one digit at least three times
 )
-VALUE, RATIO, SHARE, BIT, BITS, EQUALS, MULTIPLE, OVER_MEAN, FLOW, STD, ZSCORE, SPREAD = range(
-    len(OPERATIONS)
-)
-OPERANDS: Final = (1, 2, 2, 1, 1, 1, 1, 3, 3, 4, 5, 4)
+VALUE, RATIO, SHARE, BIT, BITS, EQUALS, MULTIPLE, OVER_MEAN, FLOW, STD, ZSCORE, SPREAD = range(12)
+RELATIVE, AFTER, REPEATED = range(12, len(OPERATIONS))
+OPERANDS: Final = (1, 2, 2, 1, 1, 1, 1, 3, 3, 4, 5, 4, 4, 3, 1)
 PLAN_WIDTH: Final = 7  # Operation, five cells, constant.
 CONSTANT: Final = 6
 LEAST: Final = 2  # Payments a deviation needs.
+LEAST_REPEATED: Final = 3
+TOP_OF: Final = 20  # The top twentieth.
 LIMB: Final = 4_294_967_296.0
 LOW_MASK: Final = (1 << 32) - 1
 
@@ -91,6 +95,30 @@ def _simple(op: int, a: int, b: int, constant: int) -> float:
 
 
 @kernel
+def repeated(number: int) -> bool:
+    """Whether a number, without its zeros at the end, is one digit at least three times."""
+    while number > 0 and number % 10 == 0:
+        number //= 10
+    digit, times = number % 10, 0
+    while number > 0 and number % 10 == digit:
+        number //= 10
+        times += 1
+    return number == 0 and times >= LEAST_REPEATED
+
+
+@kernel
+def _special(op: int, a: int, b: int, c: int, d: int, constant: int) -> float:
+    if op == RELATIVE:
+        below = float(b) * float(c)
+        return math.nan if below == 0.0 or d == 0 else float(a) * float(d) / below
+    if op == AFTER:
+        if c == 0:
+            return math.nan
+        return 1.0 if a >= constant and TOP_OF * b >= (TOP_OF - 1) * c else 0.0
+    return 1.0 if repeated(a) else 0.0
+
+
+@kernel
 def _compound(op: int, a: int, b: int, c: int, d: int, e: int) -> float:
     if op == OVER_MEAN:
         return math.nan if b == 0 else float(a) * float(c) / float(b)
@@ -131,7 +159,10 @@ def finish(plan: Ints, cells: Ints, marks: Marks, out: Floats, bits: Marks) -> N
                 value = _simple(plan[row, 0], a, b, plan[row, CONSTANT])
             else:
                 c, d, e = cells[plan[row, 3]], cells[plan[row, 4]], cells[plan[row, 5]]
-                value = _compound(plan[row, 0], a, b, c, d, e)
+                if plan[row, 0] < RELATIVE:
+                    value = _compound(plan[row, 0], a, b, c, d, e)
+                else:
+                    value = _special(plan[row, 0], a, b, c, d, plan[row, CONSTANT])
         out[row] = value
         if not math.isnan(value):
             bits[row >> 3] |= np.uint8(1 << (row & 7))

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from risk import graph, rings
+from risk import graph, peers, rings
 from risk.compiled import kernel
 from risk.features import aggregates as agg
 from risk.features import event as ev
@@ -31,7 +31,10 @@ ROW_OF_ROLE: Final = np.array(at.ROW_OF_ROLE, dtype=np.int64)
 FIRST_KEY: Final = ev.FIRST_KEY
 HOUR: Final = ev.INDEX["hour"]
 HOUR_OF_WEEK: Final = ev.INDEX["hour_of_week"]
-COUNTRY: Final = ev.INDEX["country"]
+# By the number of the member, its sign turned: `layout.MEMBER_WORDS`.
+MEMBER_WORDS: Final = np.array(
+    [0, *(ev.INDEX[word] for word, _ in at.MEMBER_WORDS.values())], dtype=np.int64
+)
 COUPON: Final = ev.INDEX["coupon"]
 MISMATCHES: Final = ev.INDEX["mismatches"]
 CROSS_BORDER: Final = 0b111001  # Card abroad, network abroad, payee abroad: see MISMATCHES.
@@ -55,7 +58,7 @@ def _read_event(event: Ints, cells: Ints, marks: Marks) -> None:
 
 @kernel
 def _member(event: Ints, member: int) -> int:
-    return int(event[COUNTRY] if member == at.COUNTRY else event[FIRST_KEY + member])
+    return int(event[MEMBER_WORDS[-member]] if member < 0 else event[FIRST_KEY + member])
 
 
 @kernel
@@ -145,6 +148,7 @@ def _observe(
         habits.read(arena, places[at.USER], event, cells, marks)
     if needs[want.GRAPH]:
         graph.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
+        peers.read(arena, table, event, FIRST_KEY, places, now_us, cells, marks)
 
 
 @kernel
@@ -209,9 +213,10 @@ def _apply_attempt(
     if user != 0 and needs[want.HABITS]:
         habits.learn(arena, meta, user, event)
     if user != 0 and needs[want.TRAVEL]:
-        travel.move(arena, user, event)
+        travel.move(arena, meta, user, event)
     if needs[want.GRAPH]:
         graph.link(arena, table, meta, event, FIRST_KEY, places, now_us, cells)
+        peers.link(arena, meta, event, FIRST_KEY, places, now_us)
 
 
 @kernel

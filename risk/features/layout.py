@@ -59,7 +59,7 @@ HEADER: Final = (
 H: Final = {name: place for place, name in enumerate(HEADER)}
 HEADER_WIDTH: Final = len(HEADER)
 
-HOUR_COLUMNS: Final = ("count", "sum", "failed", "declined", "fraud", "genuine")
+HOUR_COLUMNS: Final = ("count", "sum", "failed", "declined", "fraud", "genuine", "near_limit")
 HOUR_TILES: Final = 25
 DAY_COLUMNS: Final = (
     "count",
@@ -78,6 +78,7 @@ DAY_COLUMNS: Final = (
     "cross_border",
     "near_limit",
     "coupon_sum",
+    "cross_border_sum",
 )
 DAY_TILES: Final = 31
 SEVEN_TILES: Final = 8
@@ -110,7 +111,8 @@ MAX_AT: Final = DAY_AT + DAY_TILES * len(
 )  # Largest attempt of each day, plus 1; 0: none.
 WEEK_AT: Final = MAX_AT + DAY_TILES
 RING_AT: Final = WEEK_AT + WEEK_TILES * len(WEEK_COLUMNS)
-HISTOGRAM_AT: Final = RING_AT + RING * 2
+RECENT_AT: Final = RING_AT + RING * 2  # The ring's amounts by bucket.
+HISTOGRAM_AT: Final = RECENT_AT + HISTOGRAM
 HOURS_AT: Final = HISTOGRAM_AT + HISTOGRAM
 WEEKDAYS_AT: Final = HOURS_AT + HOURS
 WINDOWS_WIDTH: Final = WEEKDAYS_AT + WEEKDAYS
@@ -131,7 +133,14 @@ WHAT_BUCKET: Final = 24
 SET_SLOT: Final = 3  # Member, last seen (µs), first seen (s) × 2^24 + times seen.
 SEEN_BITS: Final = 24
 SET_FIRST: Final = 2
-COUNTRY: Final = -1  # Member of a set that is no entity: the country code of the event.
+# Members of a set that are no entity but a word of the event.
+COUNTRY, OPERATOR, PAY_TYPE, CURRENCY = -1, -2, -3, -4
+MEMBER_WORDS: Final = {
+    COUNTRY: ("country", "countries"),
+    OPERATOR: ("asn", "operators"),
+    PAY_TYPE: ("pay_type", "pay_types"),
+    CURRENCY: ("currency", "currencies"),
+}
 # (kind that owns the set, member, cap); a full set forgets the member not seen for longest.
 SETS: Final = (
     (USER, DEVICE, 16),
@@ -139,6 +148,9 @@ SETS: Final = (
     (USER, CARD, 16),
     (USER, PAYEE, 16),
     (USER, COUNTRY, 16),
+    (USER, OPERATOR, 16),
+    (USER, PAY_TYPE, 16),
+    (USER, CURRENCY, 16),
     (DEVICE, USER, 16),
     (DEVICE, CARD, 16),
     (IP, USER, 16),
@@ -150,15 +162,23 @@ SETS: Final = (
     (PAYEE, USER, 64),
     (PLACE, USER, 16),
     (NETWORK, CARD, 16),
+    (NETWORK, DEVICE, 16),
     (CONFIG, DEVICE, 16),
 )
 SKETCH_LEVELS: Final = 12
 SKETCH_REGISTERS: Final = 64
 SKETCH: Final = SKETCH_LEVELS * SKETCH_REGISTERS
 
-# How a person types and moves: a running mean and deviation of each.
-HABITS: Final = ("key_dwell_ms", "key_flight_ms", "key_flight_iqr_ms", "form_ms", "straightness")
+# How a person types, moves, touches and visits: a running mean and deviation of each.
+HABITS: Final = (
+    *("key_dwell_ms", "key_flight_ms", "key_flight_iqr_ms", "form_ms", "straightness"),
+    *("touch_var", "motion", "pages"),
+)
 HABITS_WIDTH: Final = 1 + 2 * len(HABITS)  # Times seen; then mean and deviation × 256.
+
+# What is met most often, of at most so many: home of a user, companion of a merchant.
+FAVOURITES: Final = 4
+FAVOURITES_WIDTH: Final = 2 + 2 * FAVOURITES  # Month, times noted; then what and how often.
 
 NODE_FIELDS: Final = (
     "epoch",
@@ -175,9 +195,10 @@ GENERATIONS: Final = 2
 
 # What stands behind the header, by kind; after these the pointers of the kind's sets.
 EXTRAS: Final = {
-    USER: ("node", "flows", "attributes", "habits", "lat", "lon", "place_at", "near"),
+    USER: ("node", "flows", "attributes", "habits", "home", "lat", "lon", "place_at", "near"),
     DEVICE: ("node",),
-    CARD: ("node",),
+    CARD: ("node", "last_merchant"),
+    MERCHANT: ("companions",),
     PAYEE: ("node", "flows"),
 }
 
@@ -219,6 +240,8 @@ SCALAR_CELLS: Final = (
     "gap_sum_ms",
     "gap_square_high",
     "gap_square_low",
+    "gap_below",  # Twice the earlier gaps that were shorter than this one plus those alike.
+    "gap_others",  # Twice the earlier gaps.
     "last_amount",
     "min_amount",
     "max_amount",
@@ -248,6 +271,7 @@ SCALAR_CELLS: Final = (
     "weekday_same",
     "weekday_of",
     "max_30d",
+    "ticket_shift",  # Thousandths of a doubling.
 )
 RING_CELLS: Final = (
     "count_1m",
@@ -258,17 +282,30 @@ RING_CELLS: Final = (
     "same_1h",
     "micro_1h",
 )
+LATE_CELLS: Final = ("failed_1h", "declined_1h")  # Of this hour and the one before.
 ROLE_CELLS: Final = (
     *SCALAR_CELLS,
     *RING_CELLS,
+    *LATE_CELLS,
     *(f"{name}_24h" for name in HOUR_COLUMNS),
     *(f"{name}_7d" for name in DAY_COLUMNS),
     *(f"{name}_30d" for name in DAY_COLUMNS),
     *(f"{name}_90d" for name in WEEK_COLUMNS),
 )
 C: Final = {name: place for place, name in enumerate(ROLE_CELLS)}
-SET_CELLS: Final = ("1h", "24h", "30d", "pair_seen", "pair_age_us", "pair_count")
-TRAVEL_CELLS: Final = ("metres", "seconds", "metres_per_hour")
+SET_CELLS: Final = (
+    "1h",
+    "24h",
+    "30d",
+    "pair_seen",
+    "pair_age_us",
+    "pair_count",
+    "new_24h",  # Kept members of 24 hours first seen in them.
+    "old_24h",  # Kept members of 24 hours first seen before.
+    "top_times",  # How often the five most frequent of the kept members were seen.
+    "times",  # How often all kept members were.
+)
+TRAVEL_CELLS: Final = ("metres", "seconds", "metres_per_hour", "home_metres")
 HABIT_CELLS: Final = ("distance", "times")  # Sum of deviations × 1000, each at most 8000.
 GRAPH_CELLS: Final = (
     "ring_users",
@@ -303,11 +340,30 @@ GRAPH_CELLS: Final = (
     "payee_core",
     "payee_community_age_us",
     "same_community",
+    "alike_payers_1m",  # Others who paid the payee about as much within a minute.
+    "look_alikes_24h",  # Devices of this make-up on this network.
+    "bad_attributes",  # Bits: device, card, payee with a fraud known in 30 days.
+    "companion_ppm",  # How far merchant and its companion share their cards.
 )
+
+# What an event must name for a cell of the graph to be known, of strangers too; no other cell is.
+_RINGS: Final = ("ring_users", "ring_fraud", "ring_joined", "ring_joined_7d", "ring_giant")
+_FLOWS: Final = (
+    *("mutual", "circle", "inflow_users_1h", "inflow_users_24h", "inflow_users_30d"),
+    *("self_pay", "payee_ties", "alike_payers_1m"),
+)
+GRAPH_OF_STRANGERS: Final = {
+    **dict.fromkeys(_RINGS, "user"),
+    **dict.fromkeys(("neighbours", "neighbours_bad", "two_hop", "hub"), "device or card"),
+    "hub_payee": "payee",
+    **dict.fromkeys(_FLOWS, "user and payee"),
+    "look_alikes_24h": "network and config",
+    "bad_attributes": "device, card or payee",
+}
 
 
 def _member_name(member: int) -> str:
-    return "countries" if member == COUNTRY else f"{ROLES[member]}s"
+    return MEMBER_WORDS[member][1] if member < 0 else f"{ROLES[member]}s"
 
 
 SET_NAMES: Final = tuple(f"{ROLES[owner]}_{_member_name(member)}" for owner, member, _ in SETS)

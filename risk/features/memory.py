@@ -45,11 +45,13 @@ _BLOCK_WIDTHS: Final = {
     "node": EPOCH_WORDS,
     "attributes": ATTRIBUTES_WIDTH,
     "habits": at.HABITS_WIDTH,
+    "home": at.FAVOURITES_WIDTH,
+    "companions": at.FAVOURITES_WIDTH,
 }
 POINTERS: Final = np.array(
     [
         (kind, at.slot_of(kind, name), width)
-        for kind in (at.USER, at.DEVICE, at.CARD, at.PAYEE)
+        for kind in (at.USER, at.DEVICE, at.CARD, at.PAYEE, at.MERCHANT)
         for name, width in _BLOCK_WIDTHS.items()
         if name in at.EXTRAS[kind]
     ],

@@ -15,6 +15,7 @@ from risk.features import layout as at
 NEED_RING, NEED_GAPS, NEED_PROFILE, NEED_24H, NEED_7D, NEED_30D, NEED_MAX, NEED_90D = (
     1 << place for place in range(8)
 )
+NEED_SHIFT: Final = 1 << 8
 # What each kind of entity keeps of these: most need no year's habits of an address.
 _ALL: Final = (1 << 8) - 1
 KEPT: Final = (
@@ -22,8 +23,8 @@ KEPT: Final = (
     NEED_RING | NEED_GAPS | NEED_24H | NEED_7D | NEED_30D,  # device
     NEED_RING | NEED_24H | NEED_7D | NEED_30D,  # ip
     _ALL,  # card
-    _ALL,  # merchant
-    _ALL,  # payee
+    _ALL | NEED_SHIFT,  # merchant
+    _ALL | NEED_SHIFT,  # payee
     NEED_24H | NEED_7D | NEED_30D,  # place
     NEED_PROFILE | NEED_24H | NEED_7D | NEED_30D,  # mcc
     NEED_24H | NEED_7D | NEED_30D,  # network
@@ -33,18 +34,21 @@ _PROFILE_CELLS: Final = at.SCALAR_CELLS[
     at.SCALAR_CELLS.index("rank_below") : at.SCALAR_CELLS.index("weekday_of") + 1
 ]
 _GAP_CELLS: Final = at.SCALAR_CELLS[
-    at.SCALAR_CELLS.index("gap_least_us") : at.SCALAR_CELLS.index("gap_square_low") + 1
+    at.SCALAR_CELLS.index("gap_least_us") : at.SCALAR_CELLS.index("gap_others") + 1
 ]
 _PARTS: Final = (
     (NEED_RING, at.RING_CELLS),
     (NEED_GAPS, _GAP_CELLS),
     (NEED_PROFILE, _PROFILE_CELLS),
-    (NEED_24H, tuple(f"{name}_24h" for name in at.HOUR_COLUMNS)),
+    (NEED_24H, (*at.LATE_CELLS, *(f"{name}_24h" for name in at.HOUR_COLUMNS))),
     (NEED_7D, tuple(f"{name}_7d" for name in at.DAY_COLUMNS)),
     (NEED_30D, tuple(f"{name}_30d" for name in at.DAY_COLUMNS)),
     (NEED_MAX, ("max_30d",)),
     (NEED_90D, tuple(f"{name}_90d" for name in at.WEEK_COLUMNS)),
+    (NEED_SHIFT, ("ticket_shift",)),
 )
+# Kept besides: what a part is made from.
+_MADE_FROM: Final = {NEED_SHIFT: NEED_RING | NEED_PROFILE}
 
 
 # Where each kind of need stands in the array the kernel gets.
@@ -58,7 +62,7 @@ HABITS: Final = GRAPH + 1
 TRAVEL: Final = HABITS + 1
 WIDTH: Final = TRAVEL + 1
 # Sets and kinds the graph reads: `risk.graph`.
-_GRAPH_KINDS: Final = (at.USER, at.DEVICE, at.CARD, at.PAYEE)
+_GRAPH_KINDS: Final = (at.USER, at.DEVICE, at.CARD, at.PAYEE, at.MERCHANT)
 _GRAPH_SETS: Final = (
     (at.USER, at.DEVICE),
     (at.USER, at.CARD),
@@ -66,6 +70,8 @@ _GRAPH_SETS: Final = (
     (at.DEVICE, at.USER),
     (at.CARD, at.USER),
     (at.PAYEE, at.USER),
+    (at.NETWORK, at.DEVICE),
+    (at.CONFIG, at.DEVICE),
 )
 
 
@@ -85,7 +91,9 @@ def needs_of(cells: set[str]) -> npt.NDArray[np.int64]:
         kind = at.ROW_OF_ROLE[place]
         needs[ROLES_AT + place] = sum(bit for bit, names in _PARTS if used.intersection(names))
         needs[ROWS_AT + kind] |= bool(used)
-        needs[PARTS_AT + kind] |= needs[ROLES_AT + place] & KEPT[kind]
+        parts = int(needs[ROLES_AT + place])
+        parts |= sum(source for part, source in _MADE_FROM.items() if parts & part)
+        needs[PARTS_AT + kind] |= parts & KEPT[kind]
     needs[GRAPH] = "graph" in prefixes
     needs[HABITS] = "habits" in prefixes
     needs[TRAVEL] = "travel" in prefixes

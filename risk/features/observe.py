@@ -30,6 +30,8 @@ GENUINE_SINCE: Final = at.C["genuine_since_fraud"]
 LAST_LABEL: Final = at.C["last_label"]
 PREVIOUS_LABEL: Final = at.C["previous_label"]
 MAX_30D: Final = at.C["max_30d"]
+FAILED_1H: Final = at.C["failed_1h"]
+LATE_TILES: Final = 2  # An hour is this one and the one before.
 FIRST_24H: Final = at.C["count_24h"]
 FIRST_7D: Final = at.C["count_7d"]
 FIRST_30D: Final = at.C["count_30d"]
@@ -132,6 +134,8 @@ def read_role(
     if needs & (want.NEED_RING | want.NEED_GAPS):
         gaps = at.GAPS if needs & want.NEED_GAPS else 0
         recent.read_ring(arena, base, block, now_us, amount_minor, cells, marks, first, gaps)
+    if needs & want.NEED_SHIFT and block != 0:
+        recent.read_shift(arena, block, cells, marks, first)
     if needs & want.NEED_PROFILE:
         own = win.bucket_of(amount_minor)
         if block != 0:
@@ -207,6 +211,10 @@ def _read_windows(
             now_us // at.HOUR_US - newest, newest - at.HOUR_TILES + 1, win.HOUR_WIDTH,
             cells, first + FIRST_24H,
         )  # fmt: skip
+        for tile in range(now_us // at.HOUR_US - LATE_TILES + 1, newest + 1):
+            column = block + at.HOUR_AT + tile % at.HOUR_TILES * win.HOUR_WIDTH
+            cells[first + FAILED_1H] += arena[column + win.FAILED_H]
+            cells[first + FAILED_1H + 1] += arena[column + win.DECLINED_H]
     newest = arena[block + at.DAY_TILE]
     passed = now_us // at.DAY_US - newest
     if needs & want.NEED_7D:
@@ -257,3 +265,6 @@ def _read_journal(
             win.add_run(cells, first + FIRST_7D, delta, win.DAYS_FROM, win.DAY_WIDTH)
         if hour - then_us // at.HOUR_US < at.HOUR_TILES:
             win.add_run(cells, first + FIRST_24H, delta, 0, win.HOUR_WIDTH)
+        if hour - then_us // at.HOUR_US < LATE_TILES:
+            cells[first + FAILED_1H] += delta[win.FAILED_H]
+            cells[first + FAILED_1H + 1] += delta[win.DECLINED_H]

@@ -23,7 +23,10 @@ SCRATCH_WIDTH: Final = 2 * (at.HISTOGRAM + at.HOURS + at.WEEKDAYS)
 GAP_LEAST: Final = at.C["gap_least_us"]
 GAP_MOST: Final = at.C["gap_most_us"]
 GAP_COUNT: Final = at.C["gap_count"]
+GAP: Final = at.C["gap_us"]
+GAP_BELOW: Final = at.C["gap_below"]
 RANK_BELOW: Final = at.C["rank_below"]
+TICKET_SHIFT: Final = at.C["ticket_shift"]
 COUNT_1M: Final = at.C["count_1m"]
 
 
@@ -33,6 +36,10 @@ def _add_gap(cells: Ints, first: int, gap_us: int) -> None:
     least, most = first + GAP_LEAST, first + GAP_MOST
     if cells[first + GAP_COUNT] == 0 or gap_us < cells[least]:
         cells[least] = gap_us
+    if cells[first + GAP_COUNT] > 0:  # The first is the one that ends now.
+        own_us = cells[first + GAP]
+        cells[first + GAP_BELOW] += 2 * (gap_us < own_us) + (gap_us == own_us)
+        cells[first + GAP_BELOW + 1] += 2
     cells[most] = max(cells[most], gap_us)
     cells[first + GAP_COUNT] += 1
     cells[first + GAP_COUNT + 1] += gap_ms
@@ -88,8 +95,30 @@ def read_ring(
         elif back >= wanted:
             break
     if cells[first + GAP_COUNT] >= LEAST_GAPS:
-        for place in range(first + GAP_LEAST, first + GAP_COUNT + 4):
+        for place in range(first + GAP_LEAST, first + GAP_BELOW + 2):
             marks[place] = 1
+
+
+@kernel
+def read_shift(arena: Ints, block: int, cells: Ints, marks: Marks, first: int) -> None:
+    """How far the newest 64 amounts have moved from the long run.
+
+    The earth mover's distance of the two histograms by powers of two, in thousandths of a
+    doubling; known from more attempts than a row in its small form can hold.
+    """
+    newest = min(arena[block + at.RING_COUNT], at.RING)
+    long_run = 0
+    for bucket in range(at.HISTOGRAM):
+        long_run += arena[block + at.HISTOGRAM_AT + bucket]
+    if newest <= at.JOURNAL or long_run == 0:
+        return
+    apart, moved = 0, 0
+    for bucket in range(at.HISTOGRAM):
+        apart += arena[block + at.RECENT_AT + bucket] * long_run
+        apart -= arena[block + at.HISTOGRAM_AT + bucket] * newest
+        moved += abs(apart)
+    cells[first + TICKET_SHIFT] = moved * 1_000 // (newest * long_run)
+    marks[first + TICKET_SHIFT] = 1
 
 
 @kernel

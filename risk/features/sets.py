@@ -27,6 +27,8 @@ Marks = npt.NDArray[np.uint8]
 
 SEEN_MASK: Final = (1 << at.SEEN_BITS) - 1
 FIRST_ROOM: Final = 2
+NEW: Final = at.SET_CELLS.index("new_24h")
+TOP: Final = 5
 FULL_REGISTERS: Final = 48  # A level with more registers in use says too little.
 # Members of a level by registers in use, × 1024 and rounded: -64 ln(1 - k / 64).
 COUNTED: Final = np.array(
@@ -135,6 +137,41 @@ def _estimate(arena: Ints, sketch: int, now_us: int, window_us: int) -> int:
 
 
 @kernel
+def _read_members(arena: Ints, block: int, now_us: int, cells: Ints, out: int) -> None:
+    """Read which kept members are new and how far the five most frequent outweigh the others."""
+    first = block + at.SET_SLOT
+    ended = first + arena[block] * at.SET_SLOT
+    bound, left = SEEN_MASK + 1, TOP
+    while left > 0 and bound > 0:
+        highest, held = 0, 0  # The next lower number of times, and how many members have it.
+        for slot in range(first, ended, at.SET_SLOT):
+            times = arena[slot + 2] & SEEN_MASK
+            if times < bound and times > highest:
+                highest, held = times, 0
+            held += times == highest
+        cells[out + NEW + 2] += min(held, left) * highest
+        left -= held
+        bound = highest
+    for slot in range(first, ended, at.SET_SLOT):
+        cells[out + NEW + 3] += arena[slot + 2] & SEEN_MASK
+        if now_us - arena[slot + 1] < at.DAY_US:
+            is_new = now_us - (arena[slot + 2] >> at.SEEN_BITS) * 1_000_000 < at.DAY_US
+            cells[out + NEW] += is_new
+            cells[out + NEW + 1] += not is_new
+
+
+@kernel
+def _count_beyond(
+    arena: Ints, block: int, cap: int, now_us: int, needs: int, cells: Ints, out: int
+) -> None:
+    """Count by the sketch the windows in which all kept members lie."""
+    for window in range(WINDOWS_US.size):
+        if needs >> window & 1 and cells[out + window] == cap:
+            about = _estimate(arena, arena[block + at.SET_FIRST], now_us, WINDOWS_US[window])
+            cells[out + window] = max(cap, about)
+
+
+@kernel
 def read_set(
     arena: Ints,
     block: int,
@@ -156,8 +193,12 @@ def read_set(
     if member != 0:
         marks[out + 3] = 1
         marks[out + 5] = 1
+    for place in range(out + NEW, out + len(at.SET_CELLS)):
+        marks[place] = 1
     if block == 0:
         return
+    if needs >> NEW:
+        _read_members(arena, block, now_us, cells, out)
     first = block + at.SET_SLOT
     for slot in range(first, first + arena[block] * at.SET_SLOT, at.SET_SLOT):
         age_us = now_us - arena[slot + 1]
@@ -170,7 +211,4 @@ def read_set(
             cells[out + 5] = arena[slot + 2] & SEEN_MASK
             marks[out + 4] = 1
     if arena[block + at.SET_FIRST] != 0:
-        for window in range(WINDOWS_US.size):
-            if needs >> window & 1 and cells[out + window] == cap:
-                about = _estimate(arena, arena[block + at.SET_FIRST], now_us, WINDOWS_US[window])
-                cells[out + window] = max(cap, about)
+        _count_beyond(arena, block, cap, now_us, needs, cells, out)

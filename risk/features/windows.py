@@ -52,7 +52,8 @@ GENUINE_H, GENUINE_D, GENUINE_W = _places("genuine")
 (NIGHT_D,) = _places("night")
 (NIGHT_SUM_D,) = _places("night_sum")
 (CROSS_D,) = _places("cross_border")
-(NEAR_D,) = _places("near_limit")
+(CROSS_SUM_D,) = _places("cross_border_sum")
+NEAR_H, NEAR_D = _places("near_limit")
 (COUPON_D,) = _places("coupon_sum")
 (SQUARE_D,) = _places("square_high")
 
@@ -99,7 +100,9 @@ def _fill_attempt(delta: Ints, amount_minor: int, coupon_minor: int, what: int) 
     delta[NIGHT_D] = night
     delta[NIGHT_SUM_D] = night * amount_minor
     delta[CROSS_D] = what >> at.WHAT_CROSS & 1
-    delta[NEAR_D] = what >> at.WHAT_NEAR & 1
+    delta[CROSS_SUM_D] = delta[CROSS_D] * amount_minor
+    delta[NEAR_H] = what >> at.WHAT_NEAR & 1
+    delta[NEAR_D] = delta[NEAR_H]
     delta[COUPON_D] = coupon_minor
 
 
@@ -250,6 +253,10 @@ def _add_profile(
         arena[largest] = max(arena[largest], amount_minor + 1)
     if kept & want.NEED_RING:
         slot = block + at.RING_AT + arena[block + at.RING_COUNT] % at.RING * 2
+        if kept & want.NEED_SHIFT:
+            if arena[block + at.RING_COUNT] >= at.RING:
+                arena[block + at.RECENT_AT + bucket_of(arena[slot + 1])] -= 1
+            arena[block + at.RECENT_AT + (what >> at.WHAT_BUCKET)] += 1
         arena[slot] = now_us
         arena[slot + 1] = amount_minor
         arena[block + at.RING_COUNT] += 1

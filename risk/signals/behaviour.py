@@ -16,7 +16,7 @@ from risk.features.definition import (
     ratio,
     value,
 )
-from risk.features.fields import PASTED_BIT
+from risk.features.vocabulary import PASTED_BIT
 
 FEATURES: Final = (
     Feature(
@@ -285,7 +285,7 @@ FEATURES: Final = (
         family=Family.BEHAVIOUR,
         formula=value("habits.distance", 1_000),
         unit=Unit.SCORE,
-        meaning_en="How far typing and moving are from the user's own habit.",
+        meaning_en="How far typing, moving, touch and visit are from the user's own habit.",
         meaning_zh="操作行为偏离本人习惯程度",
         catches="account takeover",
     ),
@@ -297,5 +297,14 @@ FEATURES: Final = (
         meaning_en="Visits the user's habit was learnt from.",
         meaning_zh="行为习惯样本次数",
         catches="account takeover",
+    ),
+    Feature(
+        name="behaviour_user_pay_types_1h",
+        family=Family.BEHAVIOUR,
+        formula=value("user_pay_types.1h"),
+        unit=Unit.COUNT,
+        meaning_en="Payment systems the user tried in an hour.",
+        meaning_zh="用户近1小时尝试的支付方式数",
+        catches="card testing, repeated tries",
     ),
 )

@@ -17,7 +17,7 @@ from risk.features.definition import (
     share,
     value,
 )
-from risk.features.fields import LABEL_BIT
+from risk.features.vocabulary import LABEL_BIT
 
 FAKE: Final = LABEL_BIT["emulator"] | LABEL_BIT["vm"] | LABEL_BIT["cloned_app"]
 TAMPERED: Final = sum(LABEL_BIT[x] for x in ("rooted", "hooked", "debugger", "repackaged"))
@@ -333,5 +333,23 @@ FEATURES: Final = (
         meaning_en="Fraud share of the device's verdicts of 30 days.",
         meaning_zh="设备近30天欺诈占比",
         catches="repeat offenders",
+    ),
+    Feature(
+        name="device_attestation_bound",
+        family=Family.DEVICE,
+        formula=value("event.attestation_bound"),
+        unit=Unit.FLAG,
+        meaning_en="The attestation was made for this very order.",
+        meaning_zh="设备认证令牌绑定本订单",
+        catches="replayed tokens",
+    ),
+    Feature(
+        name="device_look_alikes_24h",
+        family=Family.DEVICE,
+        formula=value("graph.look_alikes_24h"),
+        unit=Unit.COUNT,
+        meaning_en="Devices of this make-up on this network in 24 hours, of the last 16 each.",
+        meaning_zh="同配置且同网段设备近24小时数量 (各最近16个)",
+        catches="reset identifiers, device farm",
     ),
 )

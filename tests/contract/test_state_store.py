@@ -23,11 +23,11 @@ def store(request: pytest.FixtureRequest) -> StateStore:
     return STORES[request.param]()
 
 
-def _payment(seq: int, card: str = "tok_1") -> np.ndarray:
+def _payment(seq: int, card: str = "tok_1", merchant: str = "m") -> np.ndarray:
     return encode(
         Transaction(
             event_id=f"T{seq}",
-            merchant_id="m",
+            merchant_id=merchant,
             amount_minor=100,
             currency="CNY",
             pay_type="alipay",
@@ -57,23 +57,48 @@ def test_sixteen_simultaneous_payments_of_one_card_see_sixteen_different_counts(
     assert sum(int(one.key_seqs[0, CARD]) == 0 for one in readings) == 1
 
 
+def in_order_of(key_seqs: np.ndarray) -> list[int]:
+    """Places of events in an order that agrees with what each of them read, key by key.
+
+    Each event names the one before it of each of its keys, so those that are ready together share
+    no key, and their order says nothing.
+    """
+    reads = [{int(seq) - 1 for seq in row if seq} for row in key_seqs]
+    order: list[int] = []
+    while len(order) < len(reads):
+        ready = [p for p, before in enumerate(reads) if p not in order and before <= set(order)]
+        assert ready, "the numbers name an event that was never applied"
+        order += ready
+    return order
+
+
+@pytest.mark.parametrize("merchants", [1, 40])
 def test_replay_in_the_order_of_the_recorded_numbers_gives_the_same_bits(
-    store: StateStore,
+    store: StateStore, merchants: int
 ) -> None:
-    events = [_payment(seq, card=f"tok_{seq % 3}") for seq in range(1, 40)]
+    events = [_payment(seq, f"tok_{seq % 3}", f"m{seq % merchants}") for seq in range(1, 121)]
     with ThreadPoolExecutor(8) as pool:
         readings = list(pool.map(lambda event: store.apply(event[None]), events))
+    key_seqs = np.concatenate([one.key_seqs for one in readings])
 
-    # Each card's events form a chain: every one names the one it read.
-    for card in range(3):
-        mine = [place for place in range(39) if (place + 1) % 3 == card]
-        by_read = {int(readings[place].key_seqs[0, CARD]): place for place in mine}
-        seq, counts = 0, []
-        while seq in by_read:
-            place = by_read[seq]
-            counts.append(int(readings[place].features[0, COUNT]))
-            seq = place + 1
-        assert counts == list(range(len(mine)))
+    order = in_order_of(key_seqs)
+    again = MemoryStateStore().apply(np.stack([events[place] for place in order]))
+
+    assert again.key_seqs.tolist() == key_seqs[order].tolist()
+    for row, place in enumerate(order):
+        assert again.features[row].tobytes() == readings[place].features[0].tobytes()
+        assert again.presence[row].tobytes() == readings[place].presence[0].tobytes()
+
+
+def test_no_update_is_lost_however_many_write_at_once(store: StateStore) -> None:
+    batches = [
+        np.stack([_payment(1 + 25 * number + place) for place in range(25)]) for number in range(16)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(store.apply, batches))
+
+    last = store.apply(_payment(401)[None])
+    assert last.features[0, PLACES["time_card_count_24h"]] == 400
 
 
 def test_a_batch_reads_as_its_events_would_one_by_one(store: StateStore) -> None:

@@ -35,6 +35,7 @@ class Entity:
     verdicts: list[tuple[int, bool, int]] = field(default_factory=list)
     outcomes: list[tuple[int, int, int]] = field(default_factory=list)
     met: dict[str, OrderedDict[int, tuple[int, int]]] = field(default_factory=dict)
+    first_met: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def since(self, now: int, tile: int, tiles: int) -> list[int]:
         return [amount for at, amount in self.paid if now // tile - at // tile < tiles]
@@ -116,6 +117,8 @@ class Oracle:
                 out["time_user_gap_s"] = (now - entity.paid[-1][0]) / 10**6
         if role == "payee":
             out |= self._payee(entity, now, month)
+        if role == "ip":
+            out["geo_ip_failed_1h"] = len(entity.became(2, now, HOUR, 2))
         if role == "device":
             users = entity.met.get("user", OrderedDict())
             out["device_users_24h"] = sum(now - at < DAY for at, _ in users.values())
@@ -137,7 +140,15 @@ class Oracle:
         quarter = entity.since(now, 7 * DAY, 14)
         if quarter:
             out["amount_user_mean_90d"] = sum(quarter) / len(quarter)
+        out["amount_user_near_limit_24h"] = sum(
+            any(top - top // 20 <= paid < top for top in (5_000_000, 1_000_000, 500_000))
+            for paid in entity.since(now, HOUR, 25)
+        )
         times = [at for at, _ in entity.paid[-16:]] + [now]
+        if len(times) > 3:
+            *others, own = [b - a for a, b in pairwise(times)]
+            below = sum(2 * (gap < own) + (gap == own) for gap in others)
+            out["time_user_gap_rank"] = below / (2 * len(others))
         gaps = [min((b - a) // 1_000, 1 << 28) for a, b in pairwise(times)]
         if len(gaps) >= 3 and sum(gaps) > 0:
             mean, deviation = _moments(gaps)
@@ -146,6 +157,11 @@ class Oracle:
 
     def _payee(self, entity: Entity, now: int, month: list[int]) -> dict[str, float]:
         out: dict[str, float] = {"payee_count_30d": len(month)}
+        payers = entity.met.get("user", OrderedDict()).items()
+        of_day = [payer for payer, (at, _) in payers if now - at < DAY]
+        new = [p for p in of_day if now - entity.first_met["user", p] // 10**6 * 10**6 < DAY]
+        if of_day:
+            out["payee_new_payer_share_24h"] = len(new) / len(of_day)
         bad, good = entity.frauds(now, 30)
         out["payee_fraud_30d"] = bad
         out["payee_fraud_7d"] = entity.frauds(now, 7)[0]
@@ -171,6 +187,7 @@ class Oracle:
                     if other:
                         met = entity.met.setdefault(role, OrderedDict())
                         met[other] = (entity.clock, met.get(other, (0, 0))[1] + 1)
+                        entity.first_met.setdefault((role, other), entity.clock)
             elif event[FEEDBACK] in (FRAUD, GENUINE):
                 bad = bool(event[FEEDBACK] == FRAUD)
                 entity.verdicts.append((entity.clock, bad, amount))

@@ -14,9 +14,11 @@ from fastapi import FastAPI
 from sqlalchemy import insert
 
 from gateway.channels.sandbox import SandboxChannel
+from gateway.clock import wall_clock_us
 from gateway.domain.errors import BillUnavailable, InvalidParameter, ObjectNotFound
 from gateway.http.admin_api import BODY_BYTES_MAX, AdminDeps, admin_router, read_actor
 from gateway.payments.context import Context, PaymentConfig
+from gateway.payments.route import Health, Routes
 from gateway.store import tables
 from gateway.store.event_log import EventLog
 from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
@@ -93,7 +95,7 @@ async def at_the_desk(var: Path) -> AsyncIterator[Desk]:
                     "http://127.0.0.1:9", b"s" * 32, outward, clock_us=_clock_us
                 )
             },
-            route={},
+            routes=Routes(Health(wall_clock_us)),
             clock_us=_clock_us,
             config=PaymentConfig(channel_notify_url="http://127.0.0.1:9/{channel}"),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from gateway.clock import wall_clock_us
 from gateway.invariants import check_all
 from gateway.queries.reader import open_reader
 from gateway.store.chain import head, text_of
@@ -15,7 +16,6 @@ from gateway.store.erasure import erase_account, erase_payment
 from gateway.store.evidence import Erased, open_evidence
 from gateway.store.sqlite import SqliteDatabase
 from gateway.store.vault import Vault
-from gateway.wiring import wall_clock_us
 from risk.features.event import INDEX, decode
 from tests.stand import Stand, standing
 from tests.unit.test_cli import run

@@ -7,14 +7,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import StaticPool
 
+from gateway.clock import wall_clock_us
 from gateway.explain import explain
-from gateway.invariants import Finding, check_all
+from gateway.invariants import Finding, check_all, replayed
 from gateway.queries.reader import open_reader
 from gateway.refusal import Refused
 from gateway.store.database import embedded
-from gateway.wiring import wall_clock_us
+from risk.features.event import encode, stack
+from risk.features.replay import replay
 from tests.stand import standing, until
+from tests.unit.test_risk_event import AT_US, ATTEMPT_V1, frozen, payment
 
 Acknowledged = dict[tuple[str, str], str]
 
@@ -159,3 +164,18 @@ def test_what_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(Refused):
         explain(embedded(make(worked[0])), make(worked[0]) / "bundles", "T404")
+
+
+def test_a_log_that_the_first_release_began_is_replayed() -> None:
+    payloads = [frozen(ATTEMPT_V1), encode(payment(), AT_US, 2).tobytes()]
+    database = create_engine("sqlite://", poolclass=StaticPool)
+    with database.connect() as conn:
+        conn.execute(text("CREATE TABLE risk_events (seq INTEGER, payload BLOB)"))
+        for seq, payload in enumerate(payloads, start=1):
+            row = {"seq": seq, "payload": payload}
+            conn.execute(text("INSERT INTO risk_events VALUES (:seq, :payload)"), row)
+        parts = list(replayed(conn))
+    database.dispose()
+
+    assert [first for first, _ in parts] == [1]
+    assert parts[0][1].tobytes() == replay(stack(payloads)).tobytes()

@@ -13,15 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.clock import wall_clock_us
 from gateway.domain.errors import Busy
 from gateway.payments.context import Context, PaymentConfig
+from gateway.payments.route import Health, Routes
 from gateway.refusal import Refused
 from gateway.store.database import Database, embedded
 from gateway.store.event_log import EventLog, read_log
 from gateway.store.migrate import migrate
 from gateway.store.raw import Raw
 from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
-from gateway.wiring import wall_clock_us
 from gateway.worker import communities
 from gateway.worker.communities import CommunityRefresher, SurveyFailed, in_a_process, request
 from gateway.worker.survey import survey
@@ -66,7 +67,7 @@ class House:
             risk=self.engine,
             log=self.log,
             channels={},
-            route={},
+            routes=Routes(Health(wall_clock_us)),
             clock_us=lambda: self.now_us,
             config=PaymentConfig(channel_notify_url=""),
         )

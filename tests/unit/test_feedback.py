@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
+from gateway.clock import wall_clock_us
 from gateway.domain.errors import Busy
 from gateway.payments.context import Context, PaymentConfig
+from gateway.payments.route import Health, Routes
 from gateway.store.event_log import EventLog
 from gateway.store.migrate import migrate
 from gateway.store.outbox import report
@@ -47,7 +49,7 @@ def build(var: Path) -> tuple[Context, Disk]:
         risk=Engine(clock_ns=still_ns),
         log=log,
         channels={},
-        route={},
+        routes=Routes(Health(wall_clock_us)),
         clock_us=lambda: 1,
         config=PaymentConfig(channel_notify_url=""),
     )

@@ -8,8 +8,8 @@ import pytest
 
 from risk.features.agent import AGENT_BITS, agent_mask
 from risk.features.event import FIRST_CONTEXT, INDEX, encode
-from risk.features.fields import LABEL_BIT, LANGUAGE_BIT, MISMATCH_BIT
 from risk.features.identity import code_of, identify
+from risk.features.vocabulary import LABEL_BIT, LANGUAGE_BIT, MISMATCH_BIT
 from risk.geo import shipped
 from risk.geo.address import address_of
 from risk.geo.build import Facts, Range, build, overlay
@@ -141,6 +141,7 @@ def test_every_pair_of_countries_has_its_bit() -> None:
     assert names == {
         *("ip_card", "ship_card", "card_payer", "bill_card", "bill_ship"),
         *("phone_payer", "phone_ip"),
+        *("ip_bill", "ship_phone", "bill_phone", "card_phone"),
     }
 
 

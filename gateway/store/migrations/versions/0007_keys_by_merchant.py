@@ -1,13 +1,13 @@
 """Every key of a merchant's table contains the merchant, so that the schema can be sharded.
 
-Revision: 0006, after 0005. Also leases of orders and refunds, so that several workers share them.
+Revision: 0007, after 0006. Also leases of orders and refunds, so that several workers share them.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,97 @@
+"""Amount evidence: against the history of the card, the payee, the merchant and its trade."""
+
+from typing import Final
+
+from risk.features.definition import (
+    Family,
+    Feature,
+    Unit,
+    over_mean,
+    ratio,
+    value,
+    zscore,
+)
+
+FEATURES: Final = (
+    Feature(
+        name="amount_card_zscore_30d",
+        family=Family.AMOUNT,
+        formula=zscore("card", "30d"),
+        unit=Unit.SCORE,
+        meaning_en="Deviations from the card's mean of 30 days.",
+        meaning_zh="相对该卡近30天均值的标准差倍数",
+        catches="stolen cards",
+    ),
+    Feature(
+        name="amount_card_sum_24h",
+        family=Family.AMOUNT,
+        formula=value("card.sum_24h"),
+        unit=Unit.MINOR,
+        meaning_en="Sum of the card in 24 hours.",
+        meaning_zh="该卡近24小时总额",
+        catches="stolen cards",
+    ),
+    Feature(
+        name="amount_payee_zscore_30d",
+        family=Family.AMOUNT,
+        formula=zscore("payee", "30d"),
+        unit=Unit.SCORE,
+        meaning_en="Deviations from the payee's mean of 30 days.",
+        meaning_zh="相对收款人近30天均值的标准差倍数",
+        catches="collusion, cash-out",
+    ),
+    Feature(
+        name="amount_payee_over_genuine_mean",
+        family=Family.AMOUNT,
+        formula=over_mean("event.amount", "payee.genuine_sum", "payee.genuine_all"),
+        unit=Unit.RATIO,
+        meaning_en="Multiple of the payee's known-genuine mean.",
+        meaning_zh="相对收款人已知真实均值倍数",
+        catches="compromised terminals",
+    ),
+    Feature(
+        name="amount_merchant_rank",
+        family=Family.AMOUNT,
+        formula=ratio("merchant.rank_below", "merchant.rank_of"),
+        unit=Unit.RATIO,
+        meaning_en="Place among the merchant's amounts, 0 to 1, by powers of two.",
+        meaning_zh="在商户金额分布中的位置",
+        catches="merchant anomaly",
+    ),
+    Feature(
+        name="amount_mcc_rank",
+        family=Family.AMOUNT,
+        formula=ratio("mcc.rank_below", "mcc.rank_of"),
+        unit=Unit.RATIO,
+        meaning_en="Place among the amounts of the trade (MCC), 0 to 1, by powers of two.",
+        meaning_zh="在行业 (MCC) 金额分布中的位置",
+        catches="merchant anomaly",
+    ),
+    Feature(
+        name="amount_card_rank",
+        family=Family.AMOUNT,
+        formula=ratio("card.rank_below", "card.rank_of"),
+        unit=Unit.RATIO,
+        meaning_en="Where the amount stands among the card's amounts, 0 to 1.",
+        meaning_zh="金额在该卡历史中的分位",
+        catches="stolen cards",
+    ),
+    Feature(
+        name="amount_card_over_max_30d",
+        family=Family.AMOUNT,
+        formula=ratio("event.amount", "card.max_30d"),
+        unit=Unit.RATIO,
+        meaning_en="The amount over the card's largest in 30 days.",
+        meaning_zh="金额与该卡近30天最大金额之比",
+        catches="stolen cards",
+    ),
+    Feature(
+        name="amount_payee_rank",
+        family=Family.AMOUNT,
+        formula=ratio("payee.rank_below", "payee.rank_of"),
+        unit=Unit.RATIO,
+        meaning_en="Where the amount stands among the payee's amounts, 0 to 1.",
+        meaning_zh="金额在收款人历史中的分位",
+        catches="mule accounts",
+    ),
+)
