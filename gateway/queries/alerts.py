@@ -41,15 +41,14 @@ def alerts_since(reader: Reader, since_us: int) -> tuple[AlertRow, ...]:
     newest = func.row_number().over(
         partition_by=alerts.kind, order_by=(alerts.last_at_us.desc(), alerts.minute_at_us.desc())
     )
-    whole = {"partition_by": alerts.kind}
     ranked = (
         select(
             alerts.kind,
             alerts.severity,
             alerts.detail,
-            func.min(alerts.first_at_us).over(**whole).label("first_at_us"),
+            func.min(alerts.first_at_us).over(partition_by=alerts.kind).label("first_at_us"),
             alerts.last_at_us,
-            func.sum(alerts["count"]).over(**whole).label("count"),
+            func.sum(alerts["count"]).over(partition_by=alerts.kind).label("count"),
             newest.label("place"),
         )
         .where(alerts.last_at_us >= since_us)

@@ -7,15 +7,15 @@ parameters in their place a database reads every order there ever was.
 from collections.abc import Collection
 from dataclasses import fields
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import Boolean, RowMapping, literal_column
 
 from gateway.domain.order import Status
 from gateway.store.claims import Due
 from gateway.store.orders import Order, Refund
 from gateway.store.tables import orders, refunds
 
-_OPEN = text("orders.status IN ('CREATED','WAIT_PAY')")
-_UNDER_WAY = text("refunds.status = 'PROCESSING'")
+_OPEN = literal_column("orders.status IN ('CREATED','WAIT_PAY')", Boolean)
+_UNDER_WAY = literal_column("refunds.status = 'PROCESSING'", Boolean)
 
 
 def overdue_orders(now_us: int) -> Due[Order]:

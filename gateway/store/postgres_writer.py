@@ -163,8 +163,10 @@ class PostgresWriter(Writer):
             result = job(session.raw)
         except Exception as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            if session.is_lost or isinstance(cause, _AGAIN):
+            if isinstance(cause, _AGAIN):
                 raise cause from error
+            if session.is_lost:
+                raise
             session.raw.remembered.clear()
             session.raw.execute("ROLLBACK TO SAVEPOINT job")
             session.raw.execute("RELEASE SAVEPOINT job")

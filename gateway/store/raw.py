@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection
 
@@ -53,7 +53,7 @@ def raw_of(conn: Connection) -> Raw:
         return driver
     from gateway.store.postgres import PostgresRaw  # Its driver is not installed everywhere.
 
-    made: Raw = conn.info.setdefault(RAW, PostgresRaw(driver))
+    made: Raw = conn.info.setdefault(RAW, PostgresRaw(cast("Any", driver)))
     return made
 
 

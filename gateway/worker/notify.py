@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Boolean, Connection, literal_column, update
 
 from gateway.domain.urls import address_allowed, check_url
 from gateway.payments.context import Context
@@ -67,7 +67,9 @@ class Due:
 
 
 _NAMES = tuple(field.name for field in fields(Due))
-_PENDING = text("notifications.status = 'PENDING'")  # As the partial index says it.
+_PENDING = literal_column(
+    "notifications.status = 'PENDING'", Boolean
+)  # As the partial index says it.
 
 
 class Notifier:

@@ -15,8 +15,8 @@ from gateway.store.database import Database
 from gateway.store.tables import notifications
 from gateway.worker.notify import due_notifications
 
-ROWS = 2_000
-WORKERS = 4
+ROWS = 1_500
+WORKERS = 3
 NOW_US = 1_795_000_000_000_000
 
 # A worker: claims, says what it claimed, "sends", says that it did; until nothing is left to do.

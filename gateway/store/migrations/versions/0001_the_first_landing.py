@@ -6,6 +6,8 @@ Revision: 0001, the first.
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.store.schema import only_where
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -133,8 +135,7 @@ def upgrade() -> None:
             "ix_notifications_due",
             ["next_attempt_at_us"],
             unique=False,
-            sqlite_where=sa.text("status = 'PENDING'"),
-            postgresql_where=sa.text("status = 'PENDING'"),
+            **only_where("status = 'PENDING'"),
         )
         batch_op.create_index("ix_notifications_trade_no", ["trade_no"], unique=False)
 
@@ -203,8 +204,7 @@ def upgrade() -> None:
             "ix_orders_due",
             ["expires_at_us"],
             unique=False,
-            sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
-            postgresql_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
+            **only_where("status IN ('CREATED','WAIT_PAY')"),
         )
         batch_op.create_index("ix_orders_trade_no", ["trade_no"], unique=True)
 
@@ -273,8 +273,7 @@ def upgrade() -> None:
             "ix_risk_inbox_open",
             ["id"],
             unique=False,
-            sqlite_where=sa.text("seq IS NULL"),
-            postgresql_where=sa.text("seq IS NULL"),
+            **only_where("seq IS NULL"),
         )
 
     op.create_table(
@@ -330,8 +329,7 @@ def upgrade() -> None:
             "ix_refunds_due",
             ["next_try_at_us"],
             unique=False,
-            sqlite_where=sa.text("status = 'PROCESSING'"),
-            postgresql_where=sa.text("status = 'PROCESSING'"),
+            **only_where("status = 'PROCESSING'"),
         )
         batch_op.create_index("ix_refunds_trade_no", ["trade_no"], unique=False)
 
@@ -340,11 +338,7 @@ def downgrade() -> None:
     """Go back."""
     with op.batch_alter_table("refunds", schema=None) as batch_op:
         batch_op.drop_index("ix_refunds_trade_no")
-        batch_op.drop_index(
-            "ix_refunds_due",
-            sqlite_where=sa.text("status = 'PROCESSING'"),
-            postgresql_where=sa.text("status = 'PROCESSING'"),
-        )
+        batch_op.drop_index("ix_refunds_due")
 
     op.drop_table("refunds")
     with op.batch_alter_table("ledger_postings", schema=None) as batch_op:
@@ -352,11 +346,7 @@ def downgrade() -> None:
 
     op.drop_table("ledger_postings")
     with op.batch_alter_table("risk_inbox", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_risk_inbox_open",
-            sqlite_where=sa.text("seq IS NULL"),
-            postgresql_where=sa.text("seq IS NULL"),
-        )
+        batch_op.drop_index("ix_risk_inbox_open")
 
     op.drop_table("risk_inbox")
     with op.batch_alter_table("risk_events", schema=None) as batch_op:
@@ -370,11 +360,7 @@ def downgrade() -> None:
     op.drop_table("recon_breaks")
     with op.batch_alter_table("orders", schema=None) as batch_op:
         batch_op.drop_index("ix_orders_trade_no")
-        batch_op.drop_index(
-            "ix_orders_due",
-            sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
-            postgresql_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
-        )
+        batch_op.drop_index("ix_orders_due")
         batch_op.drop_index("ix_orders_created_at_us")
 
     op.drop_table("orders")
@@ -384,11 +370,7 @@ def downgrade() -> None:
     op.drop_table("order_events")
     with op.batch_alter_table("notifications", schema=None) as batch_op:
         batch_op.drop_index("ix_notifications_trade_no")
-        batch_op.drop_index(
-            "ix_notifications_due",
-            sqlite_where=sa.text("status = 'PENDING'"),
-            postgresql_where=sa.text("status = 'PENDING'"),
-        )
+        batch_op.drop_index("ix_notifications_due")
 
     op.drop_table("notifications")
     op.drop_table("merchants")
