@@ -21,7 +21,7 @@ from gateway.payments.context import Context, PaymentConfig
 from gateway.payments.route import Health, Routes
 from gateway.sandbox.app import Sandbox
 from gateway.sandbox.app import build as build_sandbox
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account
 from gateway.settings import Settings
 from gateway.signing import sign
 from gateway.store.alerts import AlertBook
@@ -307,10 +307,11 @@ def _accounts(
     """Open the stored accounts and, in a sandbox, one of each kind at the sandbox itself."""
     built_in: dict[str, tuple[Channel, frozenset[str]]] = {}
     if settings.sandbox_mode:
-        told = accounts(settings.var, settings.sandbox_url or settings.gateway_url + SANDBOX_PATH)
+        sandbox_url = settings.sandbox_url or settings.gateway_url + SANDBOX_PATH
         for kind, adapter in ADAPTERS.items():
             serves = adapter.pay_types if kind == "sandbox" else frozenset[str]()
-            channel = adapter.open(kind, told[kind], client, context.clock_us)
+            told = account(kind, settings.var, sandbox_url)
+            channel = adapter.open(kind, told, client, context.clock_us)
             built_in[kind] = (channel, serves)
     keeper = AccountKeeper(context, vault, client, built_in, context.clock_us)
     keeper.take()

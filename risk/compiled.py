@@ -44,6 +44,7 @@ _SOURCES: Final = (
     "rings.py",
     "flows.py",
     "peers.py",
+    "splits.py",
     "shapley.py",
 )
 

@@ -4,10 +4,16 @@ Path-dependent TreeSHAP: a leaf's value is worth, for a coalition of features, t
 the features on its path of "x follows" (if in the coalition) or the share of training rows that
 followed (if not). Along the diagonal of that product's multilinear extension, a feature's Shapley
 value is an integral over t in [0, 1] of a polynomial, so Gauss-Legendre quadrature is exact: n
-nodes for up to 2n different features on one path, so 8 for usual trees. Each tree is walked once
-down (products) and once up (sums), without a single permutation weight. What doesn't depend on the
-row (parents, shares of training rows, a feature's earlier edge on the path) is prepared when the
-model is loaded.
+nodes for up to 2n different features on one path. Each tree is walked down (products) and up
+(sums) once for every four nodes, without a single permutation weight.
+
+What each split needs is little, because its two children share one product: with S the share of
+training rows that went the way x doesn't (of those that took x's way at every earlier split on the
+feature: a share P, or 1), the product continues with ``S (1 - t) / (P + t (1 - P))`` that way and
+with one less that the other way, and the feature earns ``S / (P + t (1 - P))^2`` of the difference
+between the two. Where x left the path at an earlier split on the feature, the training rows divide
+the product and nobody earns. What doesn't depend on the row (shares, a feature's earlier split on
+the path, where a missing value goes) is prepared when the model is loaded.
 
 Source: Owen, Multilinear extensions of games (1972); the game is that of Lundberg, Erion and Lee,
 Consistent individualized feature attribution for tree ensembles (2018), and LightGBM's
@@ -17,21 +23,18 @@ Consistent individualized feature attribution for tree ensembles (2018), and Lig
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from risk.compiled import kernel
+from risk.splits import Edges, Flags, Floats, Ints, Places, read_splits
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+Four = tuple[float, float, float, float]
 
-NODES: Final = 8  # Walked together; models with deeper paths are walked several times.
-_CATEGORICAL: Final = 1
-_DEFAULT_LEFT: Final = 2
-_MISSING_ZERO: Final = 1
-_MISSING_NAN: Final = 2
+LANES: Final = 4  # Quadrature nodes walked together.
 _ZERO: Final = 1e-35  # LightGBM's kZeroThreshold.
-_LEAST_COVER: Final = 1e-300
-_NONE: Final = -1
+# How x stands at a split: it left the path before, meets the feature first, or followed so far.
+_LEFT_BEFORE: Final = 0
+_FIRST: Final = 1
+_FOLLOWED: Final = 2
 
 
 class Explainer:
@@ -41,323 +44,252 @@ class Explainer:
         """Parse a model.
 
         Raises:
-            ValueError: it holds categorical splits or linear leaves, which aren't supported.
+            ValueError: it holds what can't be explained (`risk.splits.read_splits`).
         """
-        trees = [_parse(block) for block in model_text.split("\nTree=")[1:]]
-        # A tree of one leaf splits nothing, so it explains nothing.
-        trees = [tree for tree in trees if len(tree["split_feature"]) > 0]
-        self._starts = _offsets(trees, "split_feature")
-        self._feature = _join(trees, "split_feature").astype(np.int64)
-        self._threshold = _join(trees, "threshold")
-        self._kind = _join(trees, "decision_type").astype(np.int64)
-        self._left = _join(trees, "left_child").astype(np.int64)
-        self._right = _join(trees, "right_child").astype(np.int64)
-        self._leaf_value = _join(trees, "leaf_value")
-        if np.any(self._kind & _CATEGORICAL) or "is_linear=1" in model_text:
-            raise ValueError("categorical splits and linear leaves can't be explained")
-        inner = len(self._feature)
-        self._earlier = np.full(2 * inner, _NONE, dtype=np.int64)
-        self._share = np.zeros(2 * inner)
-        deepest = np.zeros(len(trees), dtype=np.int64)
-        _prepare(
-            self._starts,
-            self._feature,
-            self._left,
-            self._right,
-            _join(trees, "internal_count"),
-            _join(trees, "leaf_count"),
-            np.zeros(inner, dtype=np.int64),
-            np.zeros(2 * inner, dtype=np.int64),
-            self._earlier,
-            self._share,
-            deepest,
-        )
-        self._walks = _walks(deepest)
-        widest = max((len(tree["split_feature"]) for tree in trees), default=1)
-        self._down = np.zeros((widest, NODES))
-        self._up = np.zeros((widest, NODES))
-        self._factor = np.zeros((2 * widest, NODES))
-        self._gain = np.zeros((2 * widest, NODES))
-        self._follows = np.zeros(2 * widest)
+        self._splits = read_splits(model_text)
+        self._rounds = -(-self._splits.deepest // (2 * LANES))
+        self._points, self._weights = _quadrature(int(self._rounds.max(initial=0)))
+        widest = self._splits.widest
+        self._case = np.zeros(widest, dtype=np.uint8)
+        self._opened = np.zeros(2 * widest, dtype=np.uint8)
+        self._near = np.zeros(widest, dtype=np.uint32)
+        self._far = np.zeros(widest, dtype=np.uint32)
+        self._lost = np.zeros(widest)
+        self._down = np.zeros(LANES * (2 * widest + 1))
+        self._up = np.zeros(LANES * (2 * widest + 1))
 
     def contributions(self, features: Floats) -> Floats:
         """Return each feature's share in the log-odds, shape ``(F,)``, float64."""
+        splits, x = self._splits, features
+        if splits.zero_missing.size:
+            x = features.copy()
+            own = x[splits.zero_missing]
+            x[splits.zero_missing] = np.where(np.abs(own) <= _ZERO, np.nan, own)
         out = np.zeros(len(features))
-        for trees, points, weights in self._walks:
-            parts = self._walk(features, trees, points)
-            for node in range(NODES):
-                out += weights[node] * parts[:, node]
-        return out
-
-    def _walk(self, features: Floats, trees: Ints, points: Floats) -> Floats:
-        parts = np.zeros((len(features), NODES))
         _explain(
-            points,
-            features,
-            self._starts,
-            trees,
-            self._feature,
-            self._threshold,
-            self._kind,
-            self._left,
-            self._right,
-            self._leaf_value,
-            self._earlier,
-            self._share,
+            x,
+            splits.starts,
+            self._rounds,
+            self._points,
+            self._weights,
+            splits.feature,
+            splits.threshold,
+            splits.nan_left,
+            splits.child,
+            splits.share,
+            splits.before,
+            splits.earlier,
+            splits.leaf_value,
+            self._case,
+            self._opened,
+            self._near,
+            self._far,
+            self._lost,
             self._down,
             self._up,
-            self._factor,
-            self._gain,
-            self._follows,
-            parts,
+            out,
         )
-        return parts
+        return out
 
 
-_FIELDS: Final = (
-    "split_feature",
-    "threshold",
-    "decision_type",
-    "left_child",
-    "right_child",
-    "internal_count",
-    "leaf_value",
-    "leaf_count",
-)
-
-
-def _walks(deepest: Ints) -> list[tuple[Ints, Floats, Floats]]:
-    """Return (trees, points, weights) of every walk: a tree gets as many nodes as it needs."""
-    walks = []
-    rounds = np.maximum(1, -(-deepest // (2 * NODES)))
-    for count in sorted(set(rounds.tolist())):
-        trees = np.flatnonzero(rounds == count).astype(np.int64)
-        points, weights = np.polynomial.legendre.leggauss(NODES * count)
-        for part in range(count):
-            nodes = slice(part * NODES, (part + 1) * NODES)
-            walks.append((trees, (points[nodes] + 1.0) / 2.0, weights[nodes] / 2.0))
-    return walks
-
-
-def _parse(block: str) -> dict[str, Floats]:
-    rows = dict(line.split("=", 1) for line in block.splitlines()[1:] if "=" in line)
-    return {name: np.array(rows.get(name, "").split(), dtype=np.float64) for name in _FIELDS}
-
-
-def _offsets(trees: list[dict[str, Floats]], name: str) -> Ints:
-    return np.cumsum([0] + [len(tree[name]) for tree in trees]).astype(np.int64)
-
-
-def _join(trees: list[dict[str, Floats]], name: str) -> Floats:
-    return np.concatenate([np.zeros(0), *(tree[name] for tree in trees)])
+def _quadrature(rounds_max: int) -> tuple[Floats, Floats]:
+    """Return Gauss-Legendre points and weights on [0, 1]: row r for r rounds of `LANES`."""
+    points = np.zeros((rounds_max + 1, LANES * rounds_max))
+    weights = points.copy()
+    for rounds in range(1, rounds_max + 1):
+        count = LANES * rounds
+        on_both_sides, weight = np.polynomial.legendre.leggauss(count)
+        points[rounds, :count] = (on_both_sides + 1.0) / 2.0
+        weights[rounds, :count] = weight / 2.0
+    return points, weights
 
 
 @kernel
-def _goes_left(value: float, threshold: float, kind: int) -> bool:
-    missing = kind >> 2 & 3
-    absent = np.isnan(value)
-    if absent and missing != _MISSING_NAN:
-        value = 0.0
-        absent = False
-    if absent or (missing == _MISSING_ZERO and abs(value) <= _ZERO):
-        return kind & _DEFAULT_LEFT != 0
-    return value <= threshold
-
-
-@kernel
-def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
-    starts: Ints,
-    feature: Ints,
-    left: Ints,
-    right: Ints,
-    cover: Floats,
-    leaf_cover: Floats,
-    above: Ints,
-    different: Ints,
-    earlier: Ints,
+def _follow(  # noqa: PLR0917 - arrays go to a kernel one by one
+    x: Floats,
+    first: int,
+    inner: int,
+    feature: Places,
+    threshold: Floats,
+    nan_left: Flags,
+    child: Places,
     share: Floats,
-    deepest: Ints,
+    before: Floats,
+    earlier: Edges,
+    case: Flags,
+    opened: Flags,
+    near: Places,
+    far: Places,
+    lost: Floats,
 ) -> None:
-    """Fill in, for every edge, the share of rows that took it and its feature's earlier edge.
+    """Say of each split of a tree how x stands there, and which child lies its way.
 
-    The edges of inner node k (numbered within its tree) are 2k (left) and 2k + 1 (right). Shares
-    are multiplied along edges of the same feature. `above` (the edge into a node) and `different`
-    (features on the path to an edge) are scratch; `deepest` receives the most different features
-    on any path of each tree.
+    `near` and `far` receive where the lanes of that child and of the other begin, `lost` the share
+    of training rows that went the other way, `opened` by edge whether x took it and all earlier
+    ones of the feature on the path.
     """
-    for tree in range(starts.size - 1):
-        first = starts[tree]
-        first_leaf = first + tree  # A tree has one leaf more than inner nodes.
-        above[first] = _NONE
-        for k in range(starts[tree + 1] - first):
-            node = first + k
-            search = above[node]
-            while search != _NONE and feature[first + search // 2] != feature[node]:
-                search = above[first + search // 2]
-            for side in range(2):
-                child = left[node] if side == 0 else right[node]
-                edge = 2 * k + side
-                if child >= 0:
-                    above[first + child] = edge
-                    below = cover[first + child]
-                else:
-                    below = leaf_cover[first_leaf - child - 1]
-                part = max(below / cover[node], _LEAST_COVER)
-                earlier[2 * first + edge] = search
-                before = different[2 * first + above[node]] if above[node] != _NONE else 0
-                different[2 * first + edge] = before + (search == _NONE)
-                deepest[tree] = max(deepest[tree], different[2 * first + edge])
-                share[2 * first + edge] = (
-                    part if search == _NONE else part * share[2 * first + search]
-                )
+    for k in range(inner):
+        node = first + k
+        value = x[feature[node]]
+        # No branch: which way x goes is as good as random.
+        side = np.uint8(value <= threshold[node]) | (nan_left[node] & np.uint8(np.isnan(value)))
+        edge = earlier[node]
+        follows = opened[edge] if edge >= 0 else np.uint8(1)
+        opened[2 * k + side] = follows
+        opened[2 * k + 1 - side] = 0
+        near[k] = LANES * child[2 * node + side]
+        far[k] = LANES * child[2 * node + 1 - side]
+        lost[k] = share[2 * node + 1 - side] * (before[node] if follows else 1.0)
+        case[k] = _LEFT_BEFORE if follows == 0 else _FIRST if edge < 0 else _FOLLOWED
+
+
+@kernel
+def _read(lanes: Floats, at: int) -> Four:
+    return lanes[at], lanes[at + 1], lanes[at + 2], lanes[at + 3]
+
+
+@kernel
+def _write(lanes: Floats, at: int, values: Four) -> None:
+    lanes[at], lanes[at + 1], lanes[at + 2], lanes[at + 3] = values
+
+
+@kernel
+def _inverse(before: float, t: Four) -> Four:
+    """Return ``1 / (P + t (1 - P))``: what a feature's earlier factor is divided out by."""
+    rest = 1.0 - before
+    return (
+        1.0 / (before + t[0] * rest),
+        1.0 / (before + t[1] * rest),
+        1.0 / (before + t[2] * rest),
+        1.0 / (before + t[3] * rest),
+    )
+
+
+@kernel
+def _times(a: Four, b: Four) -> Four:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]
+
+
+@kernel
+def _minus(a: Four, b: Four) -> Four:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]
 
 
 @kernel
 def _descend(  # noqa: PLR0917 - arrays go to a kernel one by one
-    points: Floats,
-    x: Floats,
     first: int,
     inner: int,
-    feature: Ints,
-    threshold: Floats,
-    kind: Ints,
-    left: Ints,
-    right: Ints,
-    earlier: Ints,
-    share: Floats,
-    follows: Floats,
+    t: Four,
+    before: Floats,
+    case: Flags,
+    near: Places,
+    far: Places,
+    lost: Floats,
     down: Floats,
-    factor: Floats,
-    gain: Floats,
 ) -> None:
-    """Walk one tree from its root: what each edge multiplies, and the product above each node.
-
-    An edge's factor replaces the one its feature had on the path before. `gain` is what a leaf
-    below it is worth to the feature, once multiplied by the product above and the factors below:
-    for a feature met before, less what its earlier edge will be given for the same leaf.
-    """
+    """Walk one tree from its root, whose product is the weight: the product above each node."""
+    rest = _minus((1.0, 1.0, 1.0, 1.0), t)
     for k in range(inner):
-        node = first + k
-        goes_left = _goes_left(x[feature[node]], threshold[node], kind[node])
-        for side in range(2):
-            edge = 2 * k + side
-            part = share[2 * first + edge]
-            before = earlier[2 * first + edge]
-            follow = 1.0 if goes_left == (side == 0) else 0.0
-            child = left[node] if side == 0 else right[node]
-            if before == _NONE:
-                follows[edge] = follow
-                for q in range(NODES):
-                    factor[edge, q] = part + points[q] * (follow - part)
-                    gain[edge, q] = follow - part
-            else:
-                old, old_part = follows[before], share[2 * first + before]
-                follow *= old
-                follows[edge] = follow
-                for q in range(NODES):
-                    replaced = old_part + points[q] * (old - old_part)
-                    factor[edge, q] = (part + points[q] * (follow - part)) / replaced
-                    gain[edge, q] = (
-                        (follow - part) - (old - old_part) * factor[edge, q]
-                    ) / replaced
-            if child >= 0:
-                for q in range(NODES):
-                    down[child, q] = down[k, q] * factor[edge, q]
+        above = _read(down, LANES * k)
+        part = (lost[k], lost[k], lost[k], lost[k])
+        if case[k] != _LEFT_BEFORE:
+            part = _times(part, rest)
+        if case[k] == _FOLLOWED:
+            part = _times(part, _inverse(before[first + k], t))
+        part = _times(part, above)
+        _write(down, far[k], part)
+        _write(down, near[k], _minus(above, part))
 
 
 @kernel
 def _climb(  # noqa: PLR0917 - arrays go to a kernel one by one
     first: int,
-    first_leaf: int,
     inner: int,
-    feature: Ints,
-    left: Ints,
-    right: Ints,
-    leaf_value: Floats,
+    t: Four,
+    feature: Places,
+    before: Floats,
+    case: Flags,
+    near: Places,
+    far: Places,
+    lost: Floats,
     down: Floats,
     up: Floats,
-    factor: Floats,
-    gain: Floats,
-    parts: Floats,
+    out: Floats,
 ) -> None:
-    """Walk one tree back: credit each edge's feature with the leaves below, and sum these up."""
+    """Walk one tree back: sum what lies below each node, and credit its feature."""
+    rest = _minus((1.0, 1.0, 1.0, 1.0), t)
     for k in range(inner - 1, -1, -1):
-        node = first + k
-        credited = feature[node]
-        for q in range(NODES):
-            up[k, q] = 0.0
-        for side in range(2):
-            edge = 2 * k + side
-            child = left[node] if side == 0 else right[node]
-            if child >= 0:
-                for q in range(NODES):
-                    parts[credited, q] += gain[edge, q] * down[k, q] * up[child, q]
-                    up[k, q] += factor[edge, q] * up[child, q]
-            else:
-                value = leaf_value[first_leaf - child - 1]
-                for q in range(NODES):
-                    parts[credited, q] += gain[edge, q] * down[k, q] * value
-                    up[k, q] += factor[edge, q] * value
+        followed = _read(up, near[k])
+        gain = _minus(followed, _read(up, far[k]))
+        part = (lost[k], lost[k], lost[k], lost[k])
+        if case[k] == _LEFT_BEFORE:
+            _write(up, LANES * k, _minus(followed, _times(part, gain)))
+            continue
+        part = _times(part, rest)
+        earned = _times(gain, _read(down, LANES * k))
+        if case[k] == _FOLLOWED:
+            inverse = _inverse(before[first + k], t)
+            part = _times(part, inverse)
+            earned = _times(earned, _times(inverse, inverse))
+        _write(up, LANES * k, _minus(followed, _times(part, gain)))
+        total = (earned[0] + earned[1]) + (earned[2] + earned[3])
+        out[feature[first + k]] += lost[k] * total
 
 
 @kernel
 def _explain(  # noqa: PLR0917 - arrays go to a kernel one by one
-    points: Floats,
     x: Floats,
     starts: Ints,
-    wanted: Ints,
-    feature: Ints,
+    rounds: Ints,
+    points: Floats,
+    weights: Floats,
+    feature: Places,
     threshold: Floats,
-    kind: Ints,
-    left: Ints,
-    right: Ints,
-    leaf_value: Floats,
-    earlier: Ints,
+    nan_left: Flags,
+    child: Places,
     share: Floats,
+    before: Floats,
+    earlier: Edges,
+    leaf_value: Floats,
+    case: Flags,
+    opened: Flags,
+    near: Places,
+    far: Places,
+    lost: Floats,
     down: Floats,
     up: Floats,
-    factor: Floats,
-    gain: Floats,
-    follows: Floats,
-    parts: Floats,
+    out: Floats,
 ) -> None:
-    """Sum the `wanted` trees into `parts`, one column a quadrature node.
+    """Add what each feature earns in all trees to `out`.
 
     LightGBM numbers a child above its parent, so one pass forward and one back are enough.
     """
-    for tree in wanted:
+    for tree in range(starts.size - 1):
         first = starts[tree]
         inner = starts[tree + 1] - first
-        for q in range(NODES):
-            down[0, q] = 1.0
-        _descend(
-            points,
+        _follow(
             x,
             first,
             inner,
             feature,
             threshold,
-            kind,
-            left,
-            right,
-            earlier,
+            nan_left,
+            child,
             share,
-            follows,
-            down,
-            factor,
-            gain,
+            before,
+            earlier,
+            case,
+            opened,
+            near,
+            far,
+            lost,
         )
-        _climb(
-            first,
-            first + tree,
-            inner,
-            feature,
-            left,
-            right,
-            leaf_value,
-            down,
-            up,
-            factor,
-            gain,
-            parts,
-        )
+        for leaf in range(inner + 1):
+            value = leaf_value[first + tree + leaf]
+            _write(up, LANES * (inner + leaf), (value, value, value, value))
+        count = rounds[tree]
+        for low in range(0, LANES * count, LANES):
+            t = _read(points[count], low)
+            _write(down, 0, _read(weights[count], low))
+            _descend(first, inner, t, before, case, near, far, lost, down)
+            _climb(first, inner, t, feature, before, case, near, far, lost, down, up, out)

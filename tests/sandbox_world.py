@@ -25,7 +25,7 @@ from gateway.channels.registry import ADAPTERS
 from gateway.channels.sandbox import SandboxChannel
 from gateway.sandbox.app import Sandbox, build
 from gateway.sandbox.faults import NO_FAULTS, Faults
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account
 
 BASE = "http://sandbox.test/sandbox"
 NOTIFY = "http://gateway.test/api/channel/sandbox/notify"
@@ -49,7 +49,7 @@ class Clock:
 
 def house(var: Path, base: str, client: httpx.AsyncClient, clock: Clock) -> SandboxChannel:
     """The house's adapter, told what the sandbox in `var` tells it."""
-    told = accounts(var, base)["sandbox"]
+    told = account("sandbox", var, base)
     channel = ADAPTERS["sandbox"].open("sandbox", told, client, clock)
     assert isinstance(channel, SandboxChannel)
     return channel

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from gateway.channels import sandbox
+from gateway.channels import alipay, ecny, sandbox
 from gateway.channels.base import Adapter
 
-ADAPTERS: Final[dict[str, Adapter]] = {adapter.kind: adapter for adapter in (sandbox.ADAPTER,)}
+ADAPTERS: Final[dict[str, Adapter]] = {
+    adapter.kind: adapter for adapter in (alipay.ADAPTER, ecny.ADAPTER, sandbox.ADAPTER)
+}

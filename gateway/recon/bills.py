@@ -8,12 +8,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import sandbox
+from gateway.recon.formats import alipay, ecny, sandbox
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
 
-READERS: Final[dict[str, Reader]] = {"sandbox": sandbox.read}
+READERS: Final[dict[str, Reader]] = {
+    "alipay": alipay.read,
+    "ecny": ecny.read,
+    "sandbox": sandbox.read,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 # A channel's business day, as an offset from UTC. None of them knows daylight saving time.
-CHANNEL_ZONES: Final = {"sandbox": timezone(timedelta(hours=8))}
+_BEIJING = timezone(timedelta(hours=8))
+CHANNEL_ZONES: Final = {"alipay": _BEIJING, "ecny": _BEIJING, "sandbox": _BEIJING}
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 
 

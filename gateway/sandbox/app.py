@@ -5,7 +5,7 @@ lifespan isn't run by its host, so the host calls `Sandbox.start` and `Sandbox.s
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from gateway.sandbox.callbacks import Announcer, Courier, pending_count
 from gateway.sandbox.database import Database
 from gateway.sandbox.faults import NO_FAULTS, FaultDice, Faults
 from gateway.sandbox.page import Shown, shown_refusal, shown_trade
-from gateway.sandbox.payer import act, read_form
-from gateway.sandbox.protocols.base import Desk, WireProtocol, read_body
+from gateway.sandbox.payer import act, action_of, read_form
+from gateway.sandbox.protocols.base import Act, Desk, Do, WireProtocol, read_body
 from gateway.sandbox.protocols.registry import PROTOCOLS, keys_in
 from gateway.sandbox.trades import Refusal, Trade
 
@@ -92,7 +92,8 @@ class Sandbox:
 
     async def _payer(self, request: Request) -> Response:
         """Show the payer's page of a trade, or act as the payer."""
-        shown = Shown.of(request)
+        ways = {name: each.label for name, each in self._acts(request).items()}
+        shown = Shown.of(request, ways)
         try:
             if request.method == "GET":
                 return shown_trade(shown, await self._looked_up(request), "")
@@ -110,16 +111,26 @@ class Sandbox:
         return await self._database.run(lambda conn: _named(conn, request, now_us))
 
     async def _acted(self, request: Request) -> Trade:
-        deed, now_us = read_form(await read_body(request)), self._clock_us()
-
-        def job(connection: sqlite3.Connection) -> Trade:
-            trade = _named(connection, request, now_us)
-            pay = self.protocols[trade.protocol].pay
-            return act(connection, trade, deed, "", now_us, self._announce, pay)
-
-        trade = await self._database.run(job)
+        body, now_us = await read_body(request), self._clock_us()
+        do = self._what_to_do(request, body)
+        trade = await self._database.run(
+            lambda conn: do(conn, _named(conn, request, now_us), now_us, self._announce)
+        )
         self._courier.wake()
         return trade
+
+    def _acts(self, request: Request) -> Mapping[str, Act]:
+        protocol = self.protocols.get(request.path_params["protocol"])
+        return protocol.acts() if protocol is not None else {}
+
+    def _what_to_do(self, request: Request, body: bytes) -> Do:
+        own = self._acts(request).get(action_of(body))
+        if own is not None:
+            return own.do
+        deed = read_form(body)
+        return lambda conn, trade, now_us, announce: act(
+            conn, trade, deed, "", now_us, announce, self.protocols[trade.protocol].pay
+        )
 
     async def _healthz(self, _: Request) -> Response:
         failed = self._courier.failed

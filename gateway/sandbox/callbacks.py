@@ -100,6 +100,9 @@ class Announcer:
         due_at_us: int,
         bad_signature: bool,
     ) -> None:
+        body = self._compose[event.trade.protocol](connection, event)
+        if not body:
+            return
         connection.execute(
             "INSERT INTO callbacks (event_id, protocol, url, body, bad_signature, created_at_us,"
             " due_at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -107,7 +110,7 @@ class Announcer:
                 event.event_id,
                 event.trade.protocol,
                 event.notify_url or event.trade.notify_url,
-                self._compose[event.trade.protocol](connection, event),
+                body,
                 bad_signature,
                 event.at_us,
                 due_at_us,

@@ -1,7 +1,9 @@
 """The payer's page, in Chinese and English: one amount, one merchant, a few ways to behave."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 from typing import Final
 
 from starlette.requests import Request
@@ -66,13 +68,20 @@ def _document(title: str, body: str) -> str:
     )
 
 
-def render_trade(trade: Trade, *, one_time_code: str, problem: str = "") -> str:
+def render_trade(
+    trade: Trade,
+    *,
+    one_time_code: str,
+    problem: str = "",
+    ways: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Render the page of a trade as it stands.
 
     Args:
         trade: The trade.
         one_time_code: The code the payer must type; shown as a hint if the trade asks for one.
         problem: What was wrong with the last try, in both languages; may be empty.
+        ways: What the payers of this protocol alone can do: action and label.
     """
     amount = f"{to_major(trade.amount_minor, trade.currency):,}"
     parts = [
@@ -96,7 +105,7 @@ def render_trade(trade: Trade, *, one_time_code: str, problem: str = "") -> str:
     if trade.pay_at_us is not None:
         parts.append('<p class="note">付款在途 · A payment is on its way.</p>')
     if trade.status is not TradeStatus.PAID:
-        parts.append(_form(trade, one_time_code))
+        parts.append(_form(trade, one_time_code, ways))
     if trade.return_url:
         parts.append(
             f'<p class="note"><a href="{escape(trade.return_url)}" rel="noreferrer">'
@@ -106,7 +115,7 @@ def render_trade(trade: Trade, *, one_time_code: str, problem: str = "") -> str:
     return _document(f"{trade.subject} · 沙箱收银台", "".join(parts))
 
 
-def _form(trade: Trade, one_time_code: str) -> str:
+def _form(trade: Trade, one_time_code: str, own: Mapping[str, str]) -> str:
     code = (
         '<label>验证码 · One-time code <input name="otp" inputmode="numeric" maxlength="6"'
         f' autocomplete="one-time-code" placeholder="沙箱提示 · sandbox hint: {one_time_code}">'
@@ -119,7 +128,8 @@ def _form(trade: Trade, one_time_code: str) -> str:
         if trade.status is TradeStatus.WAITING
         else ""
     )
-    ways = _OTHER_WAYS if trade.status is TradeStatus.WAITING else (_OTHER_WAYS[3],)
+    waiting = trade.status is TradeStatus.WAITING
+    ways = (*own.items(), *_OTHER_WAYS) if waiting else (_OTHER_WAYS[3],)
     others = "".join(
         f'<button name="action" value="{action}">{label}</button>' for action, label in ways
     )
@@ -150,18 +160,22 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How a page is wanted: for people, or as JSON for tests; and its own address, relative."""
+    """How a page is wanted: for people, or as JSON for tests; and its own address, relative.
+
+    `ways` is what the payers of this protocol alone can do: action and label.
+    """
 
     as_json: bool
     here: str
+    ways: Mapping[str, str]
 
     @classmethod
-    def of(cls, request: Request) -> "Shown":
+    def of(cls, request: Request, ways: Mapping[str, str] = MappingProxyType({})) -> "Shown":
         """Read it from the request."""
         query = request.scope["query_string"].decode("ascii", "replace")
         name = request.url.path.rpartition("/")[2]
         here = f"?{query}" if query else name
-        return cls("application/json" in request.headers.get("accept", ""), here)
+        return cls("application/json" in request.headers.get("accept", ""), here, ways)
 
 
 def shown_refusal(shown: Shown, refusal: Refusal) -> Response:
@@ -199,7 +213,7 @@ def shown_trade(
         return RedirectResponse(shown.here, 303)
     problem = f"{refusal.message_zh} · {refusal.message_en}" if refusal else ""
     return HTMLResponse(
-        render_trade(trade, one_time_code=one_time_code, problem=problem),
+        render_trade(trade, one_time_code=one_time_code, problem=problem, ways=shown.ways),
         refusal.http_status if refusal else 200,
         _HEADERS,
     )

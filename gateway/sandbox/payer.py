@@ -39,6 +39,15 @@ class Deed:
     otp: str
 
 
+def action_of(body: bytes) -> str:
+    """Return the posted form's action, whatever it says; '' if there is none."""
+    try:
+        form = parse_qs(body.decode("utf-8"), max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        return ""
+    return form.get("action", [""])[0]
+
+
 def read_form(body: bytes) -> Deed:
     """Read the posted form.
 

@@ -26,7 +26,7 @@ from gateway.channels.base import (
 from gateway.channels.registry import ADAPTERS
 from gateway.sandbox.app import Sandbox, build
 from gateway.sandbox.faults import NO_FAULTS, Faults
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account
 from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 
 BASE: Final = "http://sandbox.test/sandbox"
@@ -163,7 +163,7 @@ async def world(
     sandbox = build(var, clock, faults=faults, client=to_gateway)
     host = Starlette(routes=[Mount("/sandbox", sandbox.app)])
     browser = httpx.AsyncClient(transport=httpx.ASGITransport(host))
-    told = dict(accounts(var, BASE)[kind])
+    told = dict(account(kind, var, BASE))
     ear.channel = channel = ADAPTERS[kind].open(kind, told, browser, clock)
     await sandbox.start()
     try:

@@ -10,6 +10,7 @@ import pytest
 from gateway.channels.base import ChannelProtocolError, Notice, Outcome
 from gateway.channels.sandbox import SandboxChannel
 from gateway.sandbox.protocols.house import House
+from tests.meddler import Meddler
 from tests.sandbox_world import BASE, START_US, TIMEOUT_S, Clock, World, house, run, trade
 
 
@@ -44,21 +45,6 @@ def test_requests_signed_with_another_secret_or_too_old_are_refused(tmp_path: Pa
         assert (await at.query()).outcome is Outcome.NOT_FOUND
 
     run(tmp_path, play)
-
-
-class Meddler(httpx.AsyncBaseTransport):
-    """A transport that changes every answer on its way."""
-
-    def __init__(
-        self, inner: httpx.AsyncBaseTransport, meddle: Callable[[httpx.Response], httpx.Response]
-    ) -> None:
-        self.inner = inner
-        self.meddle = meddle
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self.inner.handle_async_request(request)
-        await answer.aread()
-        return self.meddle(answer)
 
 
 def _with_body(answer: httpx.Response) -> httpx.Response:

@@ -10,7 +10,7 @@ from gateway.channels.base import ChannelReply, Outcome, PayRequest
 from gateway.channels.sandbox import SandboxChannel
 from gateway.clock import TestClock
 from gateway.payments.settlement import business_day
-from gateway.sandbox.protocols.registry import accounts
+from gateway.sandbox.protocols.registry import account as told
 from tests.stand import Stand, standing, until
 
 DAY_S = 86_400
@@ -38,7 +38,7 @@ class Operator:
 
 
 def account(var: Path, stand: Stand, **changes: Any) -> dict[str, Any]:
-    settings = dict(accounts(var, f"{stand.shop.gateway_url}/sandbox")["sandbox"])
+    settings = dict(told("sandbox", var, f"{stand.shop.gateway_url}/sandbox"))
     return {
         "merchant_id": stand.shop.new.merchant_id,
         "kind": "sandbox",

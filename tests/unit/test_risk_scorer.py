@@ -105,6 +105,19 @@ def test_zero_as_missing_goes_where_lightgbm_sends_it() -> None:
     assert np.abs(found - expected).max() < 1e-6
 
 
+def test_a_feature_whose_zeros_are_read_in_two_ways_is_not_explained() -> None:
+    x = np.random.default_rng(7).normal(size=(2_000, 1))
+    booster = lgb.train(
+        {"verbose": -1, "num_threads": 1, "zero_as_missing": True}, lgb.Dataset(x, x[:, 0]), 2
+    )
+    text = booster.model_to_string()
+    kinds = text.partition("decision_type=")[2].partition("\n")[0]
+    Explainer(text)
+
+    with pytest.raises(ValueError, match="zeros"):
+        Explainer(text.replace(kinds, " ".join(["2", *kinds.split()[1:]]), 1))
+
+
 def test_a_tree_that_never_splits_explains_nothing() -> None:
     booster = lgb.train(
         {"verbose": -1, "num_threads": 1}, lgb.Dataset(np.zeros((100, 3)), np.ones(100)), 3

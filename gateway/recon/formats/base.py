@@ -10,6 +10,8 @@ from gateway.recon.record import Record, Window
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,3}))?", re.ASCII)
 NUMBER: Final = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+# What other systems on the same account may have made; ours are letters and digits.
+_ANY_NUMBER: Final = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}", re.ASCII)
 
 
 class BillRefused(Exception):
@@ -35,6 +37,13 @@ def minor(text: str, currency: str, line_no: int) -> int:
     if match is None or len(match.group(2) or "") != MINOR_DIGITS[currency]:
         raise BillRefused(line_no, f"malformed amount {text[:24]!r} {currency}")
     return int(match.group(1) + (match.group(2) or ""))
+
+
+def number(text: str, line_no: int) -> str:
+    """Read a trade's or refund's number, ours or that of another system on the same account."""
+    if _ANY_NUMBER.fullmatch(text) is None:
+        raise BillRefused(line_no, f"malformed number {text[:64]!r}")
+    return text
 
 
 def time_us(text: str, line_no: int) -> int:

@@ -26,6 +26,7 @@ from gateway.sandbox.trades import Announce, Event, Trade, bad_request
 BODY_BYTES_MAX: Final = 65_536
 _TIMEOUTS: Final = (ApiFault.TIMEOUT_BEFORE, ApiFault.TIMEOUT_AFTER)
 Handler = Callable[[Request], Awaitable[Response]]
+Do = Callable[[sqlite3.Connection, Trade, int, Announce], Trade]
 T = TypeVar("T")
 
 
@@ -73,6 +74,19 @@ class Desk:
         return Response(b"sandbox fault", 500)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something that the payers of one protocol alone can do.
+
+    Attributes:
+        label: What the button says, in Chinese and English.
+        do: Does it: transaction, trade, time in microseconds, announcer; may raise `Refusal`.
+    """
+
+    label: str
+    do: Do
+
+
 class WireProtocol(ABC):
     """One payment system as the sandbox plays it.
 
@@ -103,7 +117,11 @@ class WireProtocol(ABC):
 
     @abstractmethod
     def compose(self, connection: sqlite3.Connection, event: Event) -> bytes:
-        """Make what is kept of an event's callback, in the transaction that causes it."""
+        """Make what is kept of an event's callback, in the transaction that causes it.
+
+        Returns:
+            Its content; empty if this payment system says nothing about such an event.
+        """
 
     @abstractmethod
     def dress(self, body: bytes, event_id: str, now_us: int, *, valid: bool) -> Message:
@@ -112,6 +130,10 @@ class WireProtocol(ABC):
     def heard(self, http_status: int, body: bytes) -> bool:
         """Say whether the gateway's answer acknowledges a callback."""
         return http_status == 200 and body.strip() == b"success"  # noqa: PLR2004 - OK.
+
+    def acts(self) -> Mapping[str, Act]:
+        """Return what its payers can do besides `gateway.sandbox.payer.Action`, by action."""
+        return {}
 
     def pay(
         self,

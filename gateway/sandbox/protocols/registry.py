@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import house
+from gateway.sandbox.protocols import alipay, ecny, house
 from gateway.sandbox.protocols.base import WireProtocol
 
-PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (house.House,)
+PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (alipay.Alipay, ecny.Ecny, house.House)
 
 
 def keys_in(var: Path) -> Keys:
@@ -16,12 +16,15 @@ def keys_in(var: Path) -> Keys:
     return Keys(var / "sandbox.keys")
 
 
-def accounts(var: Path, base_url: str) -> dict[str, Mapping[str, str]]:
-    """Return, for each kind of channel, what an adapter must be told to use the sandbox.
+def account(kind: str, var: Path, base_url: str) -> Mapping[str, str]:
+    """Return what an adapter of a kind must be told to use the sandbox; makes its keys if need be.
 
     Args:
+        kind: As in `gateway.channels`.
         var: Folder of the sandbox's state.
         base_url: Where the sandbox lives, e.g. ``http://127.0.0.1:8000/sandbox``.
+
+    Raises:
+        KeyError: if the sandbox doesn't speak it.
     """
-    keys = keys_in(var)
-    return {kind.name: kind.account(keys, base_url) for kind in PROTOCOLS}
+    return {each.name: each for each in PROTOCOLS}[kind].account(keys_in(var), base_url)
