@@ -89,4 +89,4 @@ def _fill(table: str) -> None:
 
 def downgrade() -> None:
     """There is no way back: two merchants may share a number now that one key held apart."""
-    raise NotImplementedError("restore the copy that was kept before the upgrade")
+    raise RuntimeError("restore the copy that was kept before the upgrade")
