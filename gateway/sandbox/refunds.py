@@ -152,11 +152,35 @@ def finish_what_is_due(connection: sqlite3.Connection, now_us: int, announce: An
     return len(rows)
 
 
+def fail(connection: sqlite3.Connection, refund: Refund, now_us: int, announce: Announce) -> Refund:
+    """Let a refund fail, also one that was done: the money is the merchant's again; announced."""
+    if refund.status is RefundStatus.FAILED:
+        return refund
+    trade = refund.trade
+    connection.execute(
+        "UPDATE trades SET refunded_minor = refunded_minor - ? WHERE protocol = ? AND trade_no = ?",
+        (refund.amount_minor, trade.protocol, trade.trade_no),
+    )
+    connection.execute(
+        "UPDATE refunds SET status = 'FAILED', finish_at_us = NULL, refunded_at_us = NULL"
+        " WHERE protocol = ? AND refund_no = ?",
+        (trade.protocol, refund.refund_no),
+    )
+    failed = find(
+        connection,
+        trades.find(connection, trade.protocol, trade.trade_no, now_us),
+        refund.refund_no,
+    )
+    announce(connection, refunded(failed, now_us))
+    return failed
+
+
 def refunded(done: Refund, now_us: int) -> Event:
-    """Make the event of a refund that is done."""
+    """Make the event of a refund that is done, or failed."""
+    failed = done.status is RefundStatus.FAILED
     return Event(
-        event_id=f"R{done.refund_no}",
-        event="REFUNDED",
+        event_id=f"{'F' if failed else 'R'}{done.refund_no}",
+        event="REFUND_FAILED" if failed else "REFUNDED",
         trade=done.trade,
         refund_no=done.refund_no,
         amount_minor=done.amount_minor,
