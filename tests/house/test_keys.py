@@ -12,6 +12,8 @@ HOUSE = {
     "subjects": "people are known across merchants",
     "erasures": "people are forgotten everywhere at once",
     "audit_log": "what operators did, whatever it was about",
+    "operators": "the house's own people",
+    "approvals": "acts of the house's people that wait for a second one",
     "recon_runs": "a channel's bill covers all merchants",
     "recon_breaks": "belongs to a run, and may name no merchant that we know",
     "policies": "versions of the house's policy",

@@ -1,13 +1,13 @@
 """Every key of a merchant's table contains the merchant, so that the schema can be sharded.
 
-Revision: 0007, after 0006. Also leases of orders and refunds, so that several workers share them.
+Revision: 0008, after 0007. Also leases of orders and refunds, so that several workers share them.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
