@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from gateway.store.money_tables import channel_accounts as channel_accounts
+from gateway.store.money_tables import ledger_entries as ledger_entries
+from gateway.store.money_tables import ledger_postings as ledger_postings
 from gateway.store.money_tables import settlements as settlements
 from gateway.store.onboarding_tables import applications as applications
 from gateway.store.onboarding_tables import approvals as approvals
@@ -285,35 +287,6 @@ refunds = Table(
     CheckConstraint("amount_minor > 0", name="amount_positive"),
     Index("ix_refunds_trade_no", "trade_no"),
     Index("ix_refunds_due", "next_try_at_us", **only_where("status = 'PROCESSING'")),
-)
-
-ledger_entries = Table(
-    "ledger_entries",
-    metadata,
-    Column("merchant_id", Text, nullable=False),
-    Column("entry_id", Text, nullable=False),
-    Column("trade_no", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # PAY | REFUND | LATE | LATE_REFUND
-    Column("created_at_us", BigInteger, nullable=False),
-    PrimaryKeyConstraint("merchant_id", "entry_id"),
-    Index("ix_ledger_entries_created_at_us", "created_at_us"),
-)
-
-ledger_postings = Table(
-    "ledger_postings",
-    metadata,
-    Column("merchant_id", Text, nullable=False),
-    Column("entry_id", Text, nullable=False),
-    Column("line_no", Integer, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("amount_minor", BigInteger, nullable=False),  # Debit positive, credit negative.
-    Column("currency", Text, nullable=False),
-    PrimaryKeyConstraint("merchant_id", "entry_id", "line_no"),
-    ForeignKeyConstraint(
-        ["merchant_id", "entry_id"], ["ledger_entries.merchant_id", "ledger_entries.entry_id"]
-    ),
-    CheckConstraint("amount_minor <> 0", name="moves_something"),
-    Index("ix_ledger_postings_account", "account", "currency"),
 )
 
 notifications = Table(
