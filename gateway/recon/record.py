@@ -12,6 +12,7 @@ CHANNEL_ZONES: Final = {
     "ecny": _BEIJING,
     "sandbox": _BEIJING,
     "stripe": UTC,
+    "wechat": _BEIJING,
 }
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 
