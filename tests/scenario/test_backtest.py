@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,8 +61,8 @@ def setup_of(world: Assessed) -> Setup:
     return present_setup(embedded(world.var), world.var / "bundles")
 
 
-def history_of(world: Assessed) -> History:
-    return load_history(embedded(world.var), world.var / "backtest", now_s=START_US / 1e6)
+def history_of(world: Assessed, **told: Any) -> History:
+    return load_history(embedded(world.var), world.var / "backtest", now_s=START_US / 1e6, **told)
 
 
 def run(world: Assessed, change: Change, question: Question = LATER) -> Report:
@@ -230,12 +231,7 @@ def test_the_cache_grows_with_the_log_and_is_made_anew_for_another(
     for conn in database(world.var):
         world.attempt_without_decision(conn)
         world.label(conn, 3, START_US + 9 * DAY_US, Feedback.FRAUD)
-    grown = load_history(
-        embedded(world.var),
-        world.var / "backtest",
-        now_s=0.0,
-        progress=lambda *told: read.append(told),
-    )
+    grown = history_of(world, progress=lambda *told: read.append(told))
 
     assert (len(first), len(grown)) == (150, 230)
     assert grown.undecided_count == 1
@@ -297,10 +293,7 @@ ON_DRAFT = Rule(
 
 def test_a_rule_on_a_feature_that_is_not_there_yet_is_tried(world: Assessed) -> None:
     history, log = history_of(world), load_log(embedded(world.var))
-    setup, change = (
-        setup_of(world),
-        Change(rules=(ON_DRAFT, BIG), features=(DRAFT,)),
-    )
+    setup, change = setup_of(world), Change(rules=(ON_DRAFT, BIG), features=(DRAFT,))
 
     beside = backtest(extended(history, log, features=(DRAFT,)), setup, change, LATER)
     alone = backtest(replayed(log, features=(DRAFT,)), setup, change, LATER)
