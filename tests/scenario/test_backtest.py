@@ -11,14 +11,10 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gateway.backtest import load
-from gateway.backtest.draft import Draft, change_of
 from gateway.backtest.load import load_history, load_log
-from gateway.backtest.present import numbers_of, present_setup
+from gateway.backtest.present import present_setup
 from gateway.cli import app
-from gateway.refusal import Refused
 from gateway.store.database import embedded
-from gateway.store.subjects import numbers_in
-from gateway.store.vault import Vault
 from models.backtest import (
     Change,
     History,
@@ -36,7 +32,6 @@ from models.backtest.history import OUTCOME
 from risk.decision import Feedback
 from risk.features.catalogue import FEATURE_COUNT, FEATURE_NAMES
 from risk.features.definition import Family, Feature, Unit, ratio
-from risk.features.identity import identify
 from risk.policy import OUTCOMES
 from risk.rules.lists import NEVER_US, NamedList, Purpose
 from risk.rules.problems import RuleError
@@ -371,29 +366,3 @@ def test_what_can_not_be_tried_is_refused_with_a_reason(
 
     assert result.exit_code != 0
     assert said in str(result.exception)
-
-
-def test_a_person_is_known_by_the_number_this_installation_gave(tmp_path: Path) -> None:
-    world = Assessed(tmp_path)
-    for conn in database(world.var):
-        number = numbers_in(conn, Vault(world.var), START_US)("user", "u1")
-
-    watched = tmp_path / "watched.txt"
-    watched.write_text("user:u1\n", "utf-8")
-
-    with numbers_of(embedded(world.var), Vault(world.var)) as numbers:
-        setup = setup_of(world)
-        draft = Draft(lists=(f"watched={watched}",))
-        change = change_of(draft, setup, world.var / "bundles", numbers)
-
-        assert number != identify("user", "u1")
-        assert change.lists[0].of_kind("user") == {number: NEVER_US}
-        assert numbers("user", "never met") == 0
-        assert numbers("card", "c1") == identify("card", "c1")
-
-
-def test_a_folder_without_a_gateway_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["backtest", "--var", str(tmp_path), "--decline-at", "0.5"])
-
-    assert isinstance(result.exception, Refused)
-    assert "no database" in str(result.exception)
