@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, sandbox, stripe
+from gateway.channels import alipay, ecny, paypal, sandbox, stripe, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
     adapter.kind: adapter
-    for adapter in (alipay.ADAPTER, ecny.ADAPTER, sandbox.ADAPTER, stripe.ADAPTER)
+    for adapter in (
+        alipay.ADAPTER,
+        ecny.ADAPTER,
+        paypal.ADAPTER,
+        sandbox.ADAPTER,
+        stripe.ADAPTER,
+        wechat.ADAPTER,
+    )
 }

@@ -10,8 +10,10 @@ _BEIJING = timezone(timedelta(hours=8))
 CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
     "ecny": _BEIJING,
+    "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,
+    "wechat": _BEIJING,
 }
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 
