@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, sandbox
+from gateway.channels import alipay, ecny, evm, sandbox
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
-    adapter.kind: adapter for adapter in (alipay.ADAPTER, ecny.ADAPTER, sandbox.ADAPTER)
+    adapter.kind: adapter
+    for adapter in (alipay.ADAPTER, ecny.ADAPTER, evm.ADAPTER, sandbox.ADAPTER)
 }

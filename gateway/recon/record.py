@@ -1,13 +1,13 @@
 """What both sides of a reconciliation are made of: records, and the day they belong to."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 # A channel's business day, as an offset from UTC. None of them knows daylight saving time.
 _BEIJING = timezone(timedelta(hours=8))
-CHANNEL_ZONES: Final = {"alipay": _BEIJING, "ecny": _BEIJING, "sandbox": _BEIJING}
+CHANNEL_ZONES: Final = {"alipay": _BEIJING, "ecny": _BEIJING, "evm": UTC, "sandbox": _BEIJING}
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 
 

@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway.sandbox import refunds, trades
@@ -21,7 +22,7 @@ from gateway.sandbox.database import Database
 from gateway.sandbox.faults import NO_FAULTS, FaultDice, Faults
 from gateway.sandbox.page import Shown, shown_refusal, shown_trade
 from gateway.sandbox.payer import act, action_of, read_form
-from gateway.sandbox.protocols.base import Act, Desk, Do, WireProtocol, read_body
+from gateway.sandbox.protocols.base import Act, Desk, Do, WireProtocol, base_of, read_body
 from gateway.sandbox.protocols.registry import PROTOCOLS, keys_in
 from gateway.sandbox.trades import Refusal, Trade
 
@@ -59,6 +60,7 @@ class Sandbox:
         self.app = Starlette(
             routes=[
                 *(route for each in self.protocols.values() for route in each.routes()),
+                Route("/scan", self._scan, methods=["GET"]),
                 Route("/payer/{protocol}/{number}", self._payer, methods=["GET", "POST"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
             ],
@@ -89,6 +91,17 @@ class Sandbox:
             connection, now_us, self._announce, lambda name: self.protocols[name].pay
         )
         return paid + refunds.finish_what_is_due(connection, now_us, self._announce)
+
+    async def _scan(self, request: Request) -> Response:
+        """Lead a payer who scanned a code that is no address to the page of its trade."""
+        code = request.query_params.get("code", "")
+        for protocol in self.protocols.values():
+            number = protocol.owns(code)
+            if number is not None:
+                page = f"{base_of(request)}/payer/{protocol.name}/{quote(number, safe='')}"
+                return RedirectResponse(page, 302)
+        refusal = Refusal(404, "CODE_NOT_FOUND", "no payment system knows this code", "无法识别")
+        return shown_refusal(Shown.of(request), refusal)
 
     async def _payer(self, request: Request) -> Response:
         """Show the payer's page of a trade, or act as the payer."""

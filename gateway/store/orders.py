@@ -81,6 +81,7 @@ class Refund:
     created_at_us: int
     finished_at_us: int
     channel_refund_no: str = ""
+    to_account: str = ""
 
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -276,6 +277,21 @@ def name_refund(conn: Connection, refund: Refund, channel_refund_no: str) -> Non
     )
 
 
+def address_refund(conn: Connection, refund: Refund, to_account: str) -> bool:
+    """Say where a refund goes that waits to be told; False if it doesn't wait (any more)."""
+    done = conn.execute(
+        update(refunds)
+        .where(
+            refunds.c.merchant_id == refund.merchant_id,
+            refunds.c.refund_no == refund.refund_no,
+            refunds.c.status == RefundStatus.PROCESSING.value,
+            refunds.c.to_account == "",
+        )
+        .values(to_account=to_account)
+    )
+    return done.rowcount == 1
+
+
 def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> None:
     """Note a try without a definite answer, and when to ask again."""
     conn.execute(
@@ -320,6 +336,24 @@ def waiting_orders(conn: Connection, channels: Collection[str], limit: int) -> l
     rows = conn.execute(
         select(*_ORDER_COLUMNS)
         .where(orders.c.status == Status.WAIT_PAY.value, orders.c.channel.in_(channels))
+        .order_by(orders.c.created_at_us.desc())
+        .limit(limit)
+    ).mappings()
+    return [Order(**row) for row in rows]
+
+
+def ended_orders(
+    conn: Connection, channels: Collection[str], since_us: int, limit: int
+) -> list[Order]:
+    """Return orders made since a time that were opened at some of the channels and have ended."""
+    rows = conn.execute(
+        select(*_ORDER_COLUMNS)
+        .where(
+            orders.c.status.in_([Status.SUCCESS.value, Status.CLOSED.value]),
+            orders.c.channel.in_(channels),
+            orders.c.pay_url != "",
+            orders.c.created_at_us >= since_us,
+        )
         .order_by(orders.c.created_at_us.desc())
         .limit(limit)
     ).mappings()

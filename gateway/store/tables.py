@@ -265,6 +265,8 @@ refunds = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("finished_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("channel_refund_no", Text, nullable=False, server_default=""),
+    # Where it goes, at a channel that can't send it back to where it came from.
+    Column("to_account", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("merchant_id", "refund_no"),
     UniqueConstraint("merchant_id", "out_refund_no"),
     ForeignKeyConstraint(["merchant_id", "trade_no"], ["orders.merchant_id", "orders.trade_no"]),

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 
 from gateway.channels.base import ChannelProtocolError
 from gateway.domain.errors import Busy
+from gateway.domain.order import Status
 from gateway.payments.context import Context
 from gateway.payments.expire import expire
 from gateway.payments.learn import MOVED, ask_about
@@ -17,6 +18,9 @@ UNOPENED_AFTER_US = 5_000_000  # Leaves a create that is under way alone.
 ASK_AGAIN_AFTER_US = 15_000_000
 BATCH_COUNT = 64
 WATCHED_COUNT = 500  # Waiting payments of channels that tell nothing, newest first.
+# Where nothing can be closed, money may come to an order that has ended: looked for so long.
+WATCHED_AFTER_US = 7 * 86_400 * 1_000_000
+ENDED_EVERY_US = 3_600 * 1_000_000
 _log = logging.getLogger("yumen.resolve")
 
 
@@ -39,6 +43,8 @@ class Resolver:
             unopened = orders.unopened_orders(conn, now_us - UNOPENED_AFTER_US, BATCH_COUNT)
             refunds = orders.due_refunds(conn, now_us, BATCH_COUNT)
             watched = orders.waiting_orders(conn, self._silent(), WATCHED_COUNT)
+            since_us = now_us - WATCHED_AFTER_US
+            watched += orders.ended_orders(conn, self._silent(), since_us, WATCHED_COUNT)
         overdue_numbers = {order.trade_no for order in overdue}
         done_count = 0
         for order in overdue:
@@ -64,7 +70,9 @@ class Resolver:
         """Look whether a payment came that nobody will tell us of; not again for a while."""
         moved = await ask_about(self._context, order) in MOVED
         if not moved:
-            pause_us = self._context.channels[order.channel].poll_s * 1_000_000
+            poll_us = self._context.channels[order.channel].poll_s * 1_000_000
+            waits = order.status == Status.WAIT_PAY
+            pause_us = poll_us if waits else max(poll_us, ENDED_EVERY_US)
             self._not_before_us[order.trade_no] = self._context.clock_us() + pause_us
         return moved
 

@@ -31,7 +31,9 @@ from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 
 BASE: Final = "http://sandbox.test/sandbox"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {}
+CURRENCIES: Final[dict[str, str]] = {"evm": "USDC"}
+# Where a kind of channel that pays out sends refunds to.
+PAYEES: Final[dict[str, str]] = {"evm": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}
 
 
 @dataclass
@@ -117,6 +119,7 @@ class World:
             reason="cold 凉了",
             notify_url=f"http://gateway.test/api/channel/{self.kind}/notify",
             created_at_us=self.clock(),
+            to_account=PAYEES.get(self.kind, ""),
         )
 
     async def payer(self, reply: ChannelReply, **form: str) -> dict[str, Any]:

@@ -127,6 +127,10 @@ class WireProtocol(ABC):
     def dress(self, body: bytes, event_id: str, now_us: int, *, valid: bool) -> Message:
         """Make the callback's message, signed afresh; `valid` False signs it wrongly on purpose."""
 
+    def owns(self, code: str) -> str | None:  # noqa: ARG002 - most give addresses, not codes
+        """Return the channel's number of the trade that a scanned code is about, if it is ours."""
+        return None
+
     def heard(self, http_status: int, body: bytes) -> bool:
         """Say whether the gateway's answer acknowledges a callback."""
         return http_status == 200 and body.strip() == b"success"  # noqa: PLR2004 - OK.

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, ecny, house
+from gateway.sandbox.protocols import alipay, ecny, evm, house
 from gateway.sandbox.protocols.base import WireProtocol
 
-PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (alipay.Alipay, ecny.Ecny, house.House)
+PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (alipay.Alipay, ecny.Ecny, evm.Evm, house.House)
 
 
 def keys_in(var: Path) -> Keys:
