@@ -30,7 +30,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in ("audit", "backtest", "geo", "graph", "lists", "merchant", "policy", "rules"):
+for group in (
+    "audit",
+    "backtest",
+    "geo",
+    "graph",
+    "lists",
+    "merchant",
+    "operator",
+    "policy",
+    "rules",
+):
     app.add_typer(importlib.import_module(f"gateway.commands.{group}").app, name=group)
 
 # A replay opens every payment by a link and never calls out: no channel runs beside it. Its

@@ -9,10 +9,14 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from gateway.domain.errors import InvalidParameter, ObjectNotFound
 from gateway.domain.merchant import Algorithm, MerchantStatus
+from gateway.domain.operator import Role
 from gateway.refusal import Refused
+from gateway.store import operators
 from gateway.store.database import Database
-from gateway.store.merchants import NewKey, NewMerchant, create_merchant, rotate_key
+from gateway.store.keys import NewKey, rotate_key
+from gateway.store.merchants import NewMerchant, create_merchant
 from gateway.store.migrate import migrate
 from gateway.store.vault import Vault
 
@@ -95,3 +99,41 @@ def rotate(
     """
     vault = Vault(var)
     return change(database, lambda conn: rotate_key(conn, vault, merchant_id, overlap_s, now_us))
+
+
+def enter_operator(
+    database: Database, name: str, role: Role, *, actor: str, reason: str, now_us: int
+) -> str:
+    """Enter an operator and return the token.
+
+    Raises:
+        Refused: the name is taken.
+    """
+    try:
+        return change(
+            database,
+            lambda conn: operators.create_operator(
+                conn, name, role, actor=actor, reason=reason, now_us=now_us
+            ),
+        )
+    except InvalidParameter as problem:
+        raise Refused(str(problem)) from problem
+
+
+def dismiss_operator(
+    database: Database, name: str, *, actor: str, reason: str, now_us: int
+) -> None:
+    """Take an operator's token away.
+
+    Raises:
+        Refused: nobody of that name has one.
+    """
+    try:
+        change(
+            database,
+            lambda conn: operators.revoke_operator(
+                conn, name, actor=actor, reason=reason, now_us=now_us
+            ),
+        )
+    except ObjectNotFound as problem:
+        raise Refused(str(problem)) from problem

@@ -36,9 +36,22 @@ class Settings(BaseSettings):
     sandbox_mode: bool = Field(
         True, description="Allows notify_url on loopback addresses; false in production."
     )
+    cashier: bool = Field(
+        True, description="Send payers to the gateway's own page; false: to the channel's."
+    )
     worker: bool = Field(True, description="Run the background worker inside the gateway.")
     timestamp_window_s: int = Field(
         300, ge=1, description="How far a request's timestamp may be from our clock, in seconds."
+    )
+    merchant_rate_per_s: int = Field(
+        0,
+        ge=0,
+        description="Requests a second of a merchant that has no limit of its own; 0: no limit.",
+    )
+    four_eyes: bool = Field(
+        False,
+        description="A second operator must agree to admit a merchant, to change a settlement "
+        "account and to let a policy decide.",
     )
     body_bytes_max: int = Field(65_536, ge=1_024, description="Largest request body, in bytes.")
     order_timeout_s: int = Field(

@@ -50,6 +50,7 @@ from risk import Engine as RiskEngine
 from risk.geo import newest
 
 SANDBOX_PATH = "/sandbox"
+NOTIFY_PATH = "/api/channel/{channel}/notify"
 SNAPSHOT = "risk.snapshot"
 
 
@@ -198,7 +199,7 @@ def build(settings: Settings, *, clock_us: Callable[[], int] | None = None) -> G
         locks=locks,
     )
     mounts: dict[str, App] = {}
-    if not settings.sandbox_url:
+    if settings.sandbox_mode and not settings.sandbox_url:
         gateway.sandbox = _sandbox(settings, clock_us)
         mounts[SANDBOX_PATH] = gateway.sandbox.app
     house = House(
@@ -292,7 +293,7 @@ def _context(
         routes=Routes(Health(clock_us)),
         clock_us=clock_us,
         config=PaymentConfig(
-            channel_notify_url=settings.gateway_url + "/api/channel/{channel}/notify",
+            channel_notify_url=settings.gateway_url + NOTIFY_PATH,
             order_timeout_s=settings.order_timeout_s,
             review_hold_s=settings.review_hold_s,
             channel_timeout_s=settings.channel_timeout_s,
@@ -323,9 +324,9 @@ def _worker_tasks(
 ) -> dict[str, Callable[[], Awaitable[int]]]:
     async def sign_for(merchant_id: str, params: Mapping[str, str]) -> str:
         merchant = keys.find(merchant_id)
-        if merchant is None or not merchant.keys:
+        if merchant is None or not (merchant.keys or merchant.notify_key):
             raise ValueError(f"merchant {merchant_id} has no live key to sign with")
-        key = merchant.keys[0]
+        key = merchant.notify_key or merchant.keys[0]
         if key.algorithm.is_shared:
             return sign(key, params)
         return await asyncio.to_thread(sign, key, params)
@@ -339,4 +340,4 @@ def _worker_tasks(
 
 
 def _sandbox(settings: Settings, clock_us: Callable[[], int]) -> Sandbox:
-    return build_sandbox(settings.var, clock_us)
+    return build_sandbox(settings.var, clock_us, webhook_url=settings.gateway_url + NOTIFY_PATH)

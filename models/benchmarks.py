@@ -7,7 +7,6 @@ known, test the third; from every test day the cards are removed that were alrea
 defrauded.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.dataset import Dataset, PastPayment, from_events, from_history
 from models.evaluate import average_precision, roc_auc
 from models.train import Settings, predict
-from risk.transaction import Payee, Payer, RiskContext, Transaction
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Progress = Callable[[float, str], None]
 
-DAY_US = 86_400_000_000
 CHAPTER_3_DAY = 115  # 2018-07-25, counted from the data's first day.
 FOLD_DAYS = (136, 129, 122, 115)  # Chapters 5 to 7: training starts on these days.
 WEEK_DAYS = 7
 LABEL_DELAY_DAYS = 7
-HISTORY_DAYS = 61  # Days read before the training, so that windows of 30 days are full.
 CARDS_PER_DAY = 100
 TREES = 300
 
@@ -129,39 +123,17 @@ def card_precision(data: Handbook, test: Mask, score: Floats, *, top: int = CARD
     return float(np.mean(shares))
 
 
-def history(data: Handbook) -> Iterator[PastPayment]:
-    """The data as payments whose labels become known a week later."""
-    columns = (data.at_us, data.customer, data.terminal, data.amount_minor, data.fraud)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for number, (at_us, customer, terminal, amount_minor, fraud) in enumerate(rows):
-        yield PastPayment(
-            transaction=Transaction(
-                event_id=f"HANDBOOK{number:012d}",
-                merchant_id="handbook",
-                amount_minor=amount_minor,
-                currency="EUR",
-                pay_type="card",
-                context=RiskContext(
-                    payer=Payer(account_id=f"C{customer}"), payee=Payee(account_id=f"T{terminal}")
-                ),
-            ),
-            at_us=at_us,
-            is_fraud=bool(fraud),
-            label_known_at_us=at_us + LABEL_DELAY_DAYS * DAY_US,
-        )
-
-
 def measure(
-    data: Handbook, dataset: Dataset, start_day: int, *, train_days: int, seed: int = 1
+    data: Handbook, x: Floats, start_day: int, *, train_days: int, seed: int = 1
 ) -> dict[str, float]:
     """Train on one fold and test it: ROC AUC, average precision, card precision at 100."""
     import lightgbm
 
     part = split(data, start_day, train_days=train_days)
     settings = Settings(learning_rate=0.04, leaves=31, leaf_rows_min=40)
-    train_set = lightgbm.Dataset(dataset.x[part.train], label=data.fraud[part.train])
+    train_set = lightgbm.Dataset(x[part.train], label=data.fraud[part.train])
     booster = lightgbm.train(settings.parameters(seed), train_set, num_boost_round=TREES)
-    score = predict(booster, dataset.x[part.test])
+    score = predict(booster, x[part.test])
     truth = data.fraud[part.test]
     return {
         "train_rows": float(part.train.sum()),
@@ -175,38 +147,31 @@ def measure(
 
 
 def handbook(
-    path: Path, *, folds: bool = False, train_days: int = 28, progress: Progress | None = None
+    data: Handbook, x: Floats, *, folds: bool = False, train_days: int = 28
 ) -> dict[str, Any]:
     """Run the protocol of chapter 3, and with `folds` also the four of chapters 5 to 7.
 
     Args:
-        path: ``handbook.parquet``.
+        data: The payments of `days`.
+        x: Their features, one row each.
         folds: Also measure the four folds, and their means.
         train_days: 7 is the book's; 28 uses the three weeks before as well.
-        progress: Told a fraction (0 to 1) and what is going on.
 
     Returns:
         Figures of chapter 3 and, under ``folds``, of each fold.
     """
-    starts = FOLD_DAYS if folds else (CHAPTER_3_DAY,)
-    data = read(path, CHAPTER_3_DAY - HISTORY_DAYS, max(starts) + 3 * WEEK_DAYS)
-    _tell(progress, 0.05, f"{len(data.day):,} payments")
-    dataset = from_events(from_history(history(data)))
-    _tell(progress, 0.7, f"{dataset.x.shape[1]} features")
     figures: dict[str, Any] = {
         "train_days": train_days,
-        **measure(data, dataset, CHAPTER_3_DAY, train_days=train_days),
+        **measure(data, x, CHAPTER_3_DAY, train_days=train_days),
     }
     if folds:
-        figures["folds"] = [
-            measure(data, dataset, start, train_days=train_days) for start in starts
-        ]
+        figures["folds"] = [measure(data, x, start, train_days=train_days) for start in FOLD_DAYS]
         for name in ("roc_auc", "average_precision", "card_precision_at_100"):
             figures[f"folds_{name}"] = float(np.mean([fold[name] for fold in figures["folds"]]))
-    _tell(progress, 1.0, f"average precision {figures['average_precision']:.3f}")
     return figures
 
 
-def _tell(progress: Progress | None, fraction: float, text: str) -> None:
-    if progress is not None:
-        progress(fraction, text)
+def days(*, folds: bool, train_days: int) -> tuple[int, int]:
+    """Return the first day that is looked at and the day after the last."""
+    start = max(FOLD_DAYS) if folds else CHAPTER_3_DAY
+    return CHAPTER_3_DAY + WEEK_DAYS - max(train_days, WEEK_DAYS), start + 3 * WEEK_DAYS

@@ -63,7 +63,7 @@ def live_sandbox(var: Path, *, faults: Faults = NO_FAULTS) -> Iterator[LiveSandb
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         at = LiveSandbox(f"http://127.0.0.1:{listener.getsockname()[1]}/sandbox", var)
-        sandbox = build(var, wall_clock_us, faults=faults)
+        sandbox = build(var, wall_clock_us, faults=faults, webhook_url=at.notify_url)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from gateway.clock import wall_clock_us
+from gateway.demo.payer import payer_page
 from gateway.domain.merchant import Algorithm, MerchantKey
 from gateway.settings import Settings
 from gateway.signing import sign, verify
@@ -113,9 +114,13 @@ class Shop:
     async def create(self, **changes: Any) -> dict[str, str]:
         return await self.ok("create", **self.params(**changes))
 
+    async def payer_page(self, pay_url: str) -> str:
+        """Where the payer acts who opens this address."""
+        return await payer_page(self.client, pay_url, f"{self.gateway_url}/sandbox")
+
     async def act_as_payer(self, pay_url: str, action: str = "pay", **form: Any) -> dict[str, Any]:
         response = await self.client.post(
-            pay_url,
+            await self.payer_page(pay_url),
             data={"action": action, **form},
             headers={"accept": "application/json"},
         )

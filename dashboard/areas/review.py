@@ -51,7 +51,7 @@ def render(console: Console) -> None:
 def _merchants(
     console: Console, reader: Reader, waiting: Sequence[MerchantRow], *, can_act: bool
 ) -> None:
-    admission.show(console, waiting, can_act=can_act)
+    admission.show(console, reader, waiting, can_act=can_act)
     with st.expander(console.words("merchants.all")):
         admission.show_all(console, list_merchants(reader))
 

@@ -9,17 +9,21 @@ from dashboard.parts import notice, table
 from dashboard.parts.console import Console
 from dashboard.parts.decide import decision_form
 from dashboard.parts.money import duration
-from gateway.queries.merchants import MerchantRow
+from gateway.queries.merchants import MaterialRow, MerchantRow, list_materials
+from gateway.queries.reader import Reader
 
 ROWS_SHOWN = 8
 _MERCHANT = "merchant"
 
 
-def show(console: Console, waiting: Sequence[MerchantRow], *, can_act: bool) -> None:
-    """Show the applications that wait, and decide on one.
+def show(
+    console: Console, reader: Reader, waiting: Sequence[MerchantRow], *, can_act: bool
+) -> None:
+    """Show the applications that wait with what was handed in, and decide on one.
 
     Args:
         console: What the page works with.
+        reader: Where the papers' descriptions are read.
         waiting: Merchants in PENDING, the oldest first.
         can_act: Whether the gateway answers.
     """
@@ -42,6 +46,7 @@ def show(console: Console, waiting: Sequence[MerchantRow], *, can_act: bool) -> 
             height=table.row_height(len(waiting), ROWS_SHOWN),
             column_config=_column_config(console),
         )
+        _show_materials(console, list_materials(reader, chosen.merchant_id))
     with right.container(border=True):
         st.markdown(f"**{chosen.name}** &nbsp; :gray[`{chosen.merchant_id}`]")
         decision_form(
@@ -60,6 +65,35 @@ def show_all(console: Console, merchants: Sequence[MerchantRow]) -> None:
         table.frame((_row(console, merchant, with_age=False) for merchant in merchants), _COLUMNS),
         hide_index=True,
         column_config=_column_config(console),
+    )
+
+
+def _show_materials(console: Console, materials: Sequence[MaterialRow]) -> None:
+    """Show what was handed in; the papers themselves are opened through the admin API."""
+    words = console.words
+    if not materials:
+        return
+    st.markdown(f"**{words('merchants.materials')}**")
+    rows = (
+        {
+            "kind": words.known("material", material.kind),
+            "type": material.content_type,
+            "size": -(-material.size_bytes // 1024),
+            "since": console.date_text(material.uploaded_at_us),
+            "sha256": material.sha256,
+        }
+        for material in materials
+    )
+    st.dataframe(
+        table.frame(rows, ("kind", "type", "size", "since", "sha256")),
+        hide_index=True,
+        column_config={
+            "kind": words("merchants.kind"),
+            "type": "type",
+            "size": words("merchants.size"),
+            "since": words("merchants.since"),
+            "sha256": words("merchants.sha256"),
+        },
     )
 
 

@@ -41,6 +41,8 @@ class PayRequest:
         return_url: Where the payer's browser goes afterwards; may be empty.
         expires_at_s: Unix time, seconds.
         challenge: Risk asks the channel for step-up authentication of the payer.
+        payer_id: The payer's id in the channel's own world (an openid), where it asks for one.
+        payer_ip: The payer's address, where the channel asks for it.
     """
 
     trade_no: str
@@ -53,6 +55,8 @@ class PayRequest:
     return_url: str
     expires_at_s: int
     challenge: bool = False
+    payer_id: str = ""
+    payer_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +143,8 @@ class ChannelReply:
             where the channel takes the exact amount or nothing.
         currency: The currency the channel speaks of, if it says one.
         pay_url: What the payer opens or scans (answer to `pay`): an address, or a code's content.
-        form: If not empty, the payer's browser must post these fields to `pay_url`.
+        form: If not empty, the payer's browser must post these fields to `pay_url`; without one,
+            they are what the payer's app is called with.
         prepay_id: Prepayment session (answer to `pay` for wechat).
         event_id: Unique id of a notification; the same event repeated has the same id.
         raw: The message as it came.

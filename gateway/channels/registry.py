@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, evm, sandbox
+from gateway.channels import alipay, ecny, evm, sandbox, stripe, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
     adapter.kind: adapter
-    for adapter in (alipay.ADAPTER, ecny.ADAPTER, evm.ADAPTER, sandbox.ADAPTER)
+    for adapter in (
+        alipay.ADAPTER,
+        ecny.ADAPTER,
+        evm.ADAPTER,
+        sandbox.ADAPTER,
+        stripe.ADAPTER,
+        wechat.ADAPTER,
+    )
 }

@@ -227,6 +227,7 @@ class _Session:
             ),
             http=http,
             gateway_url=options.gateway_url,
+            sandbox_url=options.sandbox_url,
             admin_token=(options.var / "admin.token").read_text("utf-8").strip(),
             order_timeout_s=ORDER_TIMEOUT_S,
             clock_us=self._clock_us,

@@ -18,6 +18,7 @@ from typing import Any, Final
 import httpx
 
 from gateway.demo.merchants import Desk, Shop
+from gateway.demo.payer import payer_page
 from gateway.domain.money import to_major
 from gateway.sdk import Busy, Declined, OutcomeUnknown, Payment, YumenError
 from models.synthetic.payment import SyntheticPayment
@@ -72,6 +73,7 @@ class World:
         stream: The payments to come.
         http: For payers and the operators' API.
         gateway_url: Where the operators' API is.
+        sandbox_url: Where payers pay.
         admin_token: Lets the demo act as an operator.
         order_timeout_s: After this an unpaid order closes; a late payer pays a little later.
         clock_us: The time, microseconds since the epoch.
@@ -83,6 +85,7 @@ class World:
     stream: Stream
     http: httpx.AsyncClient
     gateway_url: str
+    sandbox_url: str
     admin_token: str
     order_timeout_s: float
     clock_us: Callable[[], int]
@@ -212,17 +215,18 @@ class Traffic:
         if act == "abandon":
             self.counts.events["abandoned"] += 1
             return False
-        code = await self._one_time_code(pay_url, payment)
+        page = await payer_page(self._world.http, pay_url, self._world.sandbox_url)
+        code = await self._one_time_code(page, payment)
         if act == "fail_then_pay":
             self.counts.events["payment_failed"] += 1
-            await self._post(pay_url, {"action": "fail"})
+            await self._post(page, {"action": "fail"})
             act = "pay"
         form = {"action": act, "otp": code}
         if act == "delay":
             form["delay_s"] = f"{dice.uniform(1.0, 5.0):.1f}"
         elif act == "late":
             form["delay_s"] = f"{self._world.order_timeout_s + dice.uniform(3.0, 8.0):.1f}"
-        shown = await self._post(pay_url, form)
+        shown = await self._post(page, form)
         if shown.get("status") != "PAID":
             self.counts.events[act if "status" in shown else "payment_refused"] += 1
             return False
@@ -230,17 +234,17 @@ class Traffic:
         self.counts.paid.add(trade_no)
         return True
 
-    async def _one_time_code(self, pay_url: str, payment: SyntheticPayment) -> str:
+    async def _one_time_code(self, page: str, payment: SyntheticPayment) -> str:
         """Open the payer's page; answer its challenge if the payer can."""
-        shown = (await self._world.http.get(pay_url, headers=_JSON)).json()
+        shown = (await self._world.http.get(page, headers=_JSON)).json()
         if not shown.get("challenge"):
             return ""
         self.counts.events["challenged"] += 1
         knows = FRAUDSTER_KNOWS_CODE if payment.is_fraud else HONEST_KNOWS_CODE
         return str(shown["otp_hint"]) if self._world.random.random() < knows else "000000"
 
-    async def _post(self, pay_url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        answer = await self._world.http.post(pay_url, data=dict(form), headers=_JSON)
+    async def _post(self, page: str, form: Mapping[str, str]) -> dict[str, Any]:
+        answer = await self._world.http.post(page, data=dict(form), headers=_JSON)
         shown: dict[str, Any] = answer.json()
         return shown
 

@@ -6,8 +6,10 @@
   x OrderNotFound        1003  404
   x IllegalTransition    1004  409
   x IllegalRuleMove      1004  409
+  x IllegalMerchantMove  1004  409
   x InsufficientBalance  1005  402
   x Busy                 1006  503
+  x RateLimited          1006  429
   x RiskDeclined         1007  403
   x OrderConflict        1001  409
   x PayloadTooLarge      1001  413
@@ -127,6 +129,20 @@ class IllegalRuleMove(IllegalTransition):
         self.target = target
 
 
+class IllegalMerchantMove(IllegalTransition):
+    """A merchant's status does not allow what was asked."""
+
+    title_en = "The merchant's status does not allow this"
+    title_zh = "商户状态不允许此操作"
+    remedy_en = "Read the merchant's present status and act on that."
+    remedy_zh = "请查询商户当前状态后再操作"
+
+    def __init__(self, status: str, target: str) -> None:
+        GatewayError.__init__(self, f"a merchant in {status} cannot become {target}")
+        self.status = status
+        self.target = target
+
+
 class InsufficientBalance(GatewayError):
     """What is asked for is more than what is there, such as a refund beyond what was paid."""
 
@@ -147,6 +163,24 @@ class Busy(GatewayError):
     title_zh = "系统繁忙"
     remedy_en = "Repeat the same request later."
     remedy_zh = "稍后重试"
+
+
+class RateLimited(Busy):
+    """The caller sends faster than it may; nothing was done.
+
+    Attributes:
+        retry_after_s: When the next request will be let in, in whole seconds from now.
+    """
+
+    http_status = 429
+    title_en = "Too many requests"
+    title_zh = "请求过于频繁"
+    remedy_en = "Wait as long as Retry-After says, then repeat the same request."
+    remedy_zh = "请按 Retry-After 等待后原样重试"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
 
 
 class RiskDeclined(GatewayError):
@@ -229,8 +263,10 @@ ALL_ERRORS: tuple[type[GatewayError], ...] = (
     OrderNotFound,
     IllegalTransition,
     IllegalRuleMove,
+    IllegalMerchantMove,
     InsufficientBalance,
     Busy,
+    RateLimited,
     RiskDeclined,
     Unauthorized,
     Forbidden,

@@ -1,24 +1,72 @@
-"""Merchants: where an application stands, and which key signs with which algorithm."""
+"""Merchants: where one stands, what its keys are for, and which key signs with which algorithm."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.domain.errors import IllegalMerchantMove
+
 
 class MerchantStatus(StrEnum):
-    """Where a merchant stands; only an active one may take payments."""
+    """Where a merchant stands, from its first form to its end; only an active one takes payments.
 
+    REGISTERED: filling in its application. PENDING: handed in, waits for a person. INCOMPLETE:
+    asked for more. APPROVED: let in, has not accepted the agreement yet. FROZEN: suspended.
+    """
+
+    REGISTERED = "REGISTERED"
     PENDING = "PENDING"
+    INCOMPLETE = "INCOMPLETE"
+    APPROVED = "APPROVED"
     ACTIVE = "ACTIVE"
     REJECTED = "REJECTED"
     FROZEN = "FROZEN"
+    CLOSED = "CLOSED"
 
 
+_AT = MerchantStatus
 MERCHANT_TRANSITIONS: dict[MerchantStatus, frozenset[MerchantStatus]] = {
-    MerchantStatus.PENDING: frozenset({MerchantStatus.ACTIVE, MerchantStatus.REJECTED}),
-    MerchantStatus.ACTIVE: frozenset({MerchantStatus.FROZEN}),
-    MerchantStatus.REJECTED: frozenset({MerchantStatus.PENDING}),
-    MerchantStatus.FROZEN: frozenset({MerchantStatus.ACTIVE}),
+    _AT.REGISTERED: frozenset({_AT.PENDING, _AT.CLOSED}),
+    # Straight to ACTIVE goes only a merchant whom an operator entered: it has no application.
+    _AT.PENDING: frozenset({_AT.APPROVED, _AT.ACTIVE, _AT.INCOMPLETE, _AT.REJECTED, _AT.CLOSED}),
+    _AT.INCOMPLETE: frozenset({_AT.PENDING, _AT.CLOSED}),
+    _AT.APPROVED: frozenset({_AT.ACTIVE, _AT.REJECTED, _AT.CLOSED}),
+    _AT.ACTIVE: frozenset({_AT.FROZEN, _AT.CLOSED}),
+    _AT.REJECTED: frozenset({_AT.PENDING, _AT.CLOSED}),
+    _AT.FROZEN: frozenset({_AT.ACTIVE, _AT.CLOSED}),
+    _AT.CLOSED: frozenset(),
 }
+
+# Where the applicant may still change what it says of itself.
+EDITABLE = frozenset({_AT.REGISTERED, _AT.INCOMPLETE, _AT.REJECTED})
+
+
+def advance_merchant(status: MerchantStatus, target: MerchantStatus) -> MerchantStatus:
+    """Return `target` if a merchant in `status` may go there.
+
+    Raises:
+        IllegalMerchantMove: (1004) otherwise.
+    """
+    if target not in MERCHANT_TRANSITIONS[status]:
+        raise IllegalMerchantMove(status.value, target.value)
+    return target
+
+
+class Mode(StrEnum):
+    """Which money a merchant's record is about: real money, or none at all.
+
+    An applicant has one record of each kind, so that every table that is keyed by `merchant_id`
+    keeps the two apart.
+    """
+
+    LIVE = "LIVE"
+    SANDBOX = "SANDBOX"
+
+
+class KeyPurpose(StrEnum):
+    """What a key is for: the API both ways, or notifications alone."""
+
+    API = "API"
+    NOTIFY = "NOTIFY"
 
 
 class Algorithm(StrEnum):

@@ -12,11 +12,31 @@ from gateway.domain.errors import InvalidParameter
 
 # ISO 4217 table A.1, "minor unit" column, for the currencies the gateway takes.
 MINOR_DIGITS: dict[str, int] = {
-    **dict.fromkeys(("BIF", "CLP", "ISK", "JPY", "KRW", "PYG", "RWF", "UGX", "VND", "XAF"), 0),
+    **dict.fromkeys(
+        (
+            *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND"),
+            *("VUV", "XAF", "XOF", "XPF"),
+        ),
+        0,
+    ),
     **dict.fromkeys(
         (
             *("AED", "ARS", "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EGP", "EUR", "GBP"),
-            *("HKD", "HUF", "IDR", "ILS", "INR", "KES", "KZT", "MOP", "MXN", "MYR", "NGN", "NOK"),
+            *(
+                "HKD",
+                "HUF",
+                "IDR",
+                "ILS",
+                "INR",
+                "KES",
+                "KZT",
+                "MGA",
+                "MOP",
+                "MXN",
+                "MYR",
+                "NGN",
+                "NOK",
+            ),
             *("NZD", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RUB", "SAR", "SEK", "SGD", "THB"),
             *("TRY", "TWD", "UAH", "USD", "UZS", "ZAR"),
         ),

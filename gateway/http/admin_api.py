@@ -5,20 +5,27 @@ token that says it may and an `X-Actor` header that says who is acting, so that 
 name in the audit trail. Nothing here decides anything: `gateway.payments` does.
 """
 
-import hmac
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Response
+from pydantic import Field
 
-from gateway.domain.errors import GatewayError, InvalidParameter, PayloadTooLarge, Unauthorized
+from gateway.domain.operator import Act
+from gateway.http.doorkeeper import (
+    MAY_WAIT,
+    REASON_LENGTH_MAX,
+    Door,
+    OperatorBody,
+    acting,
+    answered,
+    needs,
+    operators_router,
+    refusals,
+)
+from gateway.payments.acts import MERCHANT_APPROVE
+from gateway.payments.approvals import Approvals
 from gateway.payments.context import Context
 from gateway.payments.review import (
     Opinion,
@@ -30,10 +37,6 @@ from gateway.payments.review import (
 from gateway.store import audit
 from risk.decision import Feedback
 
-ACTOR_LENGTH_MAX = 64
-REASON_LENGTH_MAX = 500
-BODY_BYTES_MAX = 16_384
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminDeps:
@@ -41,7 +44,8 @@ class AdminDeps:
 
     Attributes:
         context: The gateway's store, channels, risk and clock.
-        token: What a caller must show; not empty.
+        door: Who is let in.
+        approvals: Asks a second person where one is needed.
         reconcile: Compares a channel's bill of a day (YYYY-MM-DD) with the ledger, stores run and
             breaks, and returns the run as JSON values. Raises `ObjectNotFound` for an unknown
             channel, `InvalidParameter` for an impossible day and `BillUnavailable` if the bill
@@ -49,20 +53,17 @@ class AdminDeps:
     """
 
     context: Context
-    token: str
+    door: Door
     reconcile: Callable[[str, str], Awaitable[Mapping[str, object]]]
-
-
-class OperatorBody(BaseModel):
-    """What operators send: nothing that is not named."""
-
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    approvals: Approvals
 
 
 class ReviewBody(OperatorBody):
     """A decision about a held order or a waiting merchant."""
 
-    verdict: Literal["approve", "reject"] = Field(description="What is decided. / 审核结论")
+    verdict: Literal["approve", "reject", "more"] = Field(
+        description="What is decided; more: asks an applicant for what is missing. / 审核结论"
+    )
     reason: str = Field(
         min_length=1, max_length=REASON_LENGTH_MAX, description="Why; kept for good. / 原因"
     )
@@ -94,110 +95,14 @@ class ReconBody(OperatorBody):
     )
 
 
-def _route_class(expected: bytes) -> type[APIRoute]:
-    """Make the kind of route that lets nobody in without the token, and nothing large."""
-
-    class AdminRoute(APIRoute):
-        """Checks the caller before the body is read; answers refusals in the gateway's form."""
-
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handle = super().get_route_handler()
-
-            async def answer(request: Request) -> Response:
-                try:
-                    _check(request, expected)
-                    return await handle(request)
-                except GatewayError as error:
-                    return error_response(error)
-                except RequestValidationError as error:
-                    return error_response(_first_problem(error))
-
-            return answer
-
-    return AdminRoute
-
-
-def _check(request: Request, expected: bytes) -> None:
-    given = request.headers.get("authorization", "")
-    # As bytes: comparing text refuses anything that isn't ASCII with a TypeError.
-    if not hmac.compare_digest(given.encode(), expected):
-        raise Unauthorized("send the operator token as Authorization: Bearer")
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
-        raise PayloadTooLarge("body", f"is larger than {BODY_BYTES_MAX} bytes")
-
-
-def error_response(error: GatewayError) -> JSONResponse:
-    """Write an error as the admin API's answer: code, bilingual message, field, remedy."""
-    text = str(error)
-    content: dict[str, object] = {
-        "code": "FAIL",
-        "error_code": error.code,
-        "msg": f"{error.title_zh} / {error.title_en}" + (f": {text}" if text else ""),
-        "remedy": f"{error.remedy_zh} / {error.remedy_en}",
-    }
-    if error.field:
-        content["field"] = error.field
-    return JSONResponse(content, status_code=error.http_status)
-
-
-def _first_problem(error: RequestValidationError) -> InvalidParameter:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "body"]
-    return InvalidParameter(".".join(path) or "body", str(first["msg"]))
-
-
-def read_actor(header: str | None) -> str:
-    """Read who acts from `X-Actor`: percent-encoded UTF-8, so that any name can be sent.
-
-    Raises:
-        Unauthorized: (1008) if nobody is named, or the name is no name.
-
-    Examples:
-        >>> read_actor("%E5%BC%A0%E4%B8%89")
-        '张三'
-    """
-    name = unquote(header or "", errors="replace").strip()
-    if not 1 <= len(name) <= ACTOR_LENGTH_MAX or not name.isprintable() or "\ufffd" in name:
-        raise Unauthorized("X-Actor must name the person who acts (1 to 64 characters)")
-    return name
-
-
-def acting(
-    x_actor: Annotated[str, Header(description="Who acts, percent-encoded. / 操作人")] = "",
-) -> str:
-    """Say who acts, as a dependency of a route."""
-    return read_actor(x_actor)
-
-
-def operators_router(token: str, prefix: str = "/admin") -> APIRouter:
-    """Make a router that lets nobody in without the token, and nothing large.
-
-    Raises:
-        ValueError: if the token is empty: it would let everybody in.
-    """
-    if not token:
-        raise ValueError("the admin token is empty")
-    return APIRouter(
-        prefix=prefix,
-        tags=["admin"],
-        route_class=_route_class(f"Bearer {token}".encode()),
-        # Checked by the route class before this; here for the OpenAPI document alone.
-        dependencies=[Depends(HTTPBearer(auto_error=False))],
-    )
-
-
 def admin_router(deps: AdminDeps) -> APIRouter:
-    """Make the routes under ``/admin``.
-
-    Raises:
-        ValueError: if the token is empty: it would let everybody in.
-    """
+    """Make the routes under ``/admin``."""
     context = deps.context
     actor_header = Depends(acting)
-    router = operators_router(deps.token)
+    router = operators_router(deps.door)
 
     @router.get("/health")
+    @needs(Act.READ)
     async def health() -> dict[str, object]:
         """Say that the gateway is up, what time it is here, and which model decides."""
         return {
@@ -207,7 +112,8 @@ def admin_router(deps: AdminDeps) -> APIRouter:
             "channels": sorted(context.channels),
         }
 
-    @router.post("/orders/{trade_no}/review")
+    @router.post("/orders/{trade_no}/review", responses=refusals(404, 409))
+    @needs(Act.REVIEW_ORDER)
     async def decide_order(
         trade_no: str, body: ReviewBody, actor: str = actor_header
     ) -> dict[str, object]:
@@ -222,15 +128,28 @@ def admin_router(deps: AdminDeps) -> APIRouter:
             "version": order.version,
         }
 
-    @router.post("/merchants/{merchant_id}/review")
+    @router.post("/merchants/{merchant_id}/review", responses=refusals(404, 409) | MAY_WAIT)
+    @needs(Act.REVIEW_MERCHANT)
     async def decide_merchant(
-        merchant_id: str, body: ReviewBody, actor: str = actor_header
+        merchant_id: str, body: ReviewBody, response: Response, actor: str = actor_header
     ) -> dict[str, object]:
-        """Admit or refuse a merchant whose application waits (审核商户准入)."""
+        """Admit a merchant whose application waits, refuse it, or ask for more (审核商户准入)."""
+        if body.verdict == "approve":
+            shown = {"merchant_id": merchant_id, "version": body.version}
+            done = await deps.approvals.perform(
+                MERCHANT_APPROVE,
+                merchant_id,
+                shown | {"reason": body.reason},
+                shown=shown,
+                actor=actor,
+                reason=body.reason,
+            )
+            return answered(done, response)
         state = await review_merchant(context, merchant_id, _opinion(actor, body))
         return {"code": "SUCCESS", **asdict(state)}
 
-    @router.post("/labels")
+    @router.post("/labels", responses=refusals(404))
+    @needs(Act.LABEL)
     async def label(body: LabelBody, actor: str = actor_header) -> dict[str, object]:
         """Say whether a payment was fraud (标注交易)."""
         await report_label(
@@ -243,7 +162,8 @@ def admin_router(deps: AdminDeps) -> APIRouter:
         )
         return {"code": "SUCCESS", "trade_no": body.trade_no, "label": body.label}
 
-    @router.post("/recon/run")
+    @router.post("/recon/run", responses=refusals(404, 502))
+    @needs(Act.RECONCILE)
     async def reconcile(body: ReconBody, actor: str = actor_header) -> dict[str, object]:
         """Compare a channel's bill of a day with the ledger (执行对账)."""
         run = dict(await deps.reconcile(body.channel, body.day))

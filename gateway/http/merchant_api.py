@@ -21,15 +21,17 @@ from gateway.domain.errors import (
     Forbidden,
     GatewayError,
     OrderNotFound,
+    RateLimited,
     RiskDeclined,
 )
-from gateway.domain.merchant import MerchantKey, MerchantStatus
+from gateway.domain.merchant import MerchantKey, MerchantStatus, Mode
 from gateway.domain.money import to_major
 from gateway.domain.numbers import utc_text
 from gateway.domain.order import Status
 from gateway.domain.refund import refund_state
-from gateway.http.admission import Keys, Sender, Stale, admit
+from gateway.http.admission import Keys, Sender, Stale, Throttle, admit
 from gateway.http.asgi import Disconnected, Receive, Scope, Send, header, read_body, respond
+from gateway.http.cashier import Addresses
 from gateway.http.schemas import Params, read_create, read_query, read_refund
 from gateway.http.wire import parse
 from gateway.payments.context import Context
@@ -84,6 +86,8 @@ class MerchantApi:
         metrics: Where requests are counted.
         body_bytes_max: Larger bodies are refused.
         timestamp_window_s: Older or more future requests are refused.
+        rate_per_s: How often a merchant may call that has no limit of its own; 0: no limit.
+        cashier: Makes the addresses of the payers' page; None sends payers to the channel itself.
     """
 
     context: Context
@@ -91,10 +95,14 @@ class MerchantApi:
     metrics: Metrics
     body_bytes_max: int
     timestamp_window_s: int
+    rate_per_s: int = 0
+    cashier: Addresses | None = None
     seen: SeenSigns = field(init=False)
+    throttle: Throttle = field(init=False)
 
     def __post_init__(self) -> None:
         self.seen = SeenSigns(self.timestamp_window_s)
+        self.throttle = Throttle(self.rate_per_s)
 
     async def create(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /api/payment/create`."""
@@ -154,8 +162,15 @@ class MerchantApi:
             body = await read_body(scope, receive, self.body_bytes_max)
             params = parse(header(scope, b"content-type"), body)
             now_us = self.context.clock_us()
-            sender = await admit(params, self.keys, now_us=now_us, window_s=self.timestamp_window_s)
-            _check_active(sender)
+            sender = await admit(
+                params,
+                self.keys,
+                now_us=now_us,
+                window_s=self.timestamp_window_s,
+                address=_address(scope),
+            )
+            self.throttle.take(sender.merchant, now_us)
+            self._check_served(sender)
             status, answer = 200, await verb(params)
         except GatewayError as error:
             sender = error.sender if isinstance(error, Stale) else sender
@@ -167,9 +182,20 @@ class MerchantApi:
             status, answer = Busy.http_status, self._refusal(Busy("not answered; nothing is lost"))
         code = str(answer.get("error_code", "SUCCESS"))
         self.metrics.answered(route, code, time.perf_counter() - started_s)
-        if sender is not None:
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if status == RateLimited.http_status:
+            headers = ((b"retry-after", str(answer["retry_after_s"]).encode()),)
+        # An excess must cost little to turn away, so a private key does not sign that.
+        if sender is not None and (not headers or sender.key.algorithm.is_shared):
             answer["sign"] = await signed(sender.key, answer)
-        await respond(send, status, _encode(answer))
+        await respond(send, status, _encode(answer), headers=headers)
+
+    def _check_served(self, sender: Sender) -> None:
+        merchant = sender.merchant
+        if merchant.status is not MerchantStatus.ACTIVE:
+            raise Forbidden(f"the merchant is {merchant.status.value}")
+        if merchant.mode is Mode.SANDBOX and not self.context.config.sandbox_mode:
+            raise Forbidden("sandbox credentials move no real money; use the live ones here")
 
     def _refusal(self, error: GatewayError) -> Answer:
         answer: Answer = {
@@ -181,6 +207,8 @@ class MerchantApi:
         }
         if error.field:
             answer["field"] = error.field
+        if isinstance(error, RateLimited):
+            answer["retry_after_s"] = error.retry_after_s
         return answer
 
     async def _create(self, params: Params) -> Answer:
@@ -198,7 +226,8 @@ class MerchantApi:
         return answer | {
             "trade_no": order.trade_no,
             "out_trade_no": order.out_trade_no,
-            "pay_url": order.pay_url,
+            "pay_url": self.pay_url(order),
+            "channel_url": order.pay_url,
             "prepay_id": order.prepay_id,
             "currency": order.currency,
             "risk_outcome": order.risk_outcome,
@@ -207,6 +236,12 @@ class MerchantApi:
             # The order's own time, so that a repeat gets the first answer to the last byte.
             "timestamp": order.created_at_us // 1000,
         }
+
+    def pay_url(self, order: Order) -> str:
+        """Return where the payer goes: the cashier's page, or the channel's own."""
+        if self.cashier is None or not order.pay_url:
+            return order.pay_url
+        return self.cashier.url_of(order.trade_no)
 
     def _reasons(self, order: Order) -> str:
         if order.risk_outcome == RiskOutcome.APPROVE:
@@ -246,9 +281,10 @@ async def _answer_channel(send: Send, channel: Channel, *, accepted: bool) -> No
     await respond(send, answer.http_status, answer.body, content_type=answer.content_type.encode())
 
 
-def _check_active(sender: Sender) -> None:
-    if sender.merchant.status is not MerchantStatus.ACTIVE:
-        raise Forbidden(f"the merchant is {sender.merchant.status.value}")
+def _address(scope: Scope) -> str:
+    """Where a request comes from, as the server in front of us says."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def order_answer(order: Order) -> Answer:

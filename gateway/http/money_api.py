@@ -11,7 +11,15 @@ from sqlalchemy.exc import IntegrityError
 from gateway.domain.errors import InvalidParameter, ObjectNotFound, OrderConflict
 from gateway.domain.fees import PPM, Terms
 from gateway.domain.money import MINOR_DIGITS
-from gateway.http.admin_api import OperatorBody, acting, operators_router
+from gateway.domain.operator import Act
+from gateway.http.doorkeeper import (
+    REASON_LENGTH_MAX,
+    Door,
+    OperatorBody,
+    acting,
+    needs,
+    operators_router,
+)
 from gateway.payments.accounts import add_account, change_account, shown
 from gateway.payments.context import Context
 from gateway.payments.settlement import day_before, pay_out, settle_day
@@ -19,7 +27,6 @@ from gateway.queries.ledger import settlements_of, statement_of, trial_balance
 from gateway.store.accounts import Account, read_all
 from gateway.store.vault import Vault
 
-REASON_LENGTH_MAX = 500
 STATEMENT_US_MAX = 100 * 86_400 * 1_000_000
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="YYYY-MM-DD, UTC+08:00")]
 
@@ -31,7 +38,7 @@ class MoneyDeps:
     Attributes:
         context: Store, channels and clock.
         vault: Seals the accounts' keys.
-        token: What a caller must show.
+        door: Who is let in.
         refresh: Takes over the stored accounts now.
         advance: Moves the test clock forward by seconds and returns the time (us, epoch); None
             where time is real.
@@ -39,7 +46,7 @@ class MoneyDeps:
 
     context: Context
     vault: Vault
-    token: str
+    door: Door
     refresh: Callable[[], object]
     advance: Callable[[int], int] | None
 
@@ -102,7 +109,7 @@ class AdvanceBody(OperatorBody):
 
 def money_router(deps: MoneyDeps) -> APIRouter:
     """Make the routes of accounts, ledger, settlements and the test clock."""
-    router = operators_router(deps.token)
+    router = operators_router(deps.door)
     _account_routes(router, deps)
     _ledger_routes(router, deps)
     _settlement_routes(router, deps)
@@ -118,12 +125,14 @@ def _account_routes(router: APIRouter, deps: MoneyDeps) -> None:
             return read_all(conn, deps.vault)
 
     @router.get("/channel-accounts")
+    @needs(Act.READ)
     async def accounts() -> dict[str, object]:
         """List the accounts at payment systems, without their secrets (渠道账户列表)."""
         out = context.routes.health.out()
         return {"accounts": [shown(account) for account in stored()], "out": out}
 
     @router.post("/channel-accounts/{account}")
+    @needs(Act.MANAGE_CHANNELS)
     async def add(account: str, body: AccountBody, actor: str = actor_header) -> dict[str, object]:
         """Open an account at a payment system (新增渠道账户)."""
         wanted, now_us = body.as_account(account), context.clock_us()
@@ -139,6 +148,7 @@ def _account_routes(router: APIRouter, deps: MoneyDeps) -> None:
         return {"code": "SUCCESS", "account": account, "version": 1}
 
     @router.put("/channel-accounts/{account}")
+    @needs(Act.MANAGE_CHANNELS)
     async def replace_account(
         account: str, body: AccountChangeBody, actor: str = actor_header
     ) -> dict[str, object]:
@@ -164,6 +174,7 @@ def _ledger_routes(router: APIRouter, deps: MoneyDeps) -> None:
     context = deps.context
 
     @router.get("/ledger/trial-balance")
+    @needs(Act.READ)
     async def trial() -> dict[str, object]:
         """Balance of every account; each currency sums to zero (试算平衡)."""
         until_us = context.clock_us() + 1
@@ -187,6 +198,7 @@ def _ledger_routes(router: APIRouter, deps: MoneyDeps) -> None:
         }
 
     @router.get("/ledger/statements/{merchant_id}")
+    @needs(Act.READ)
     async def statement(
         merchant_id: str,
         from_us: Annotated[int, Query(ge=0, le=2**62)],
@@ -222,11 +234,13 @@ def _settlement_routes(router: APIRouter, deps: MoneyDeps) -> None:
     context, actor_header = deps.context, Depends(acting)
 
     @router.get("/settlements")
+    @needs(Act.READ)
     async def listed(merchant_id: str = "", day: str = "") -> dict[str, object]:
         """Settlements, newest first (结算单列表)."""
         return {"settlements": settlements_of(context.reader, merchant_id=merchant_id, day=day)}
 
     @router.post("/settlements/run")
+    @needs(Act.SETTLE)
     async def settle(body: SettleBody, actor: str = actor_header) -> dict[str, object]:  # noqa: ARG001 - must be named
         """Settle a business day that is over; once settled it stays as it is (执行结算)."""
         now_us = context.clock_us()
@@ -239,6 +253,7 @@ def _settlement_routes(router: APIRouter, deps: MoneyDeps) -> None:
         return {"code": "SUCCESS", "day": body.day, "made": len(made)}
 
     @router.post("/settlements/{merchant_id}/{settlement_no}/paid-out")
+    @needs(Act.SETTLE)
     async def paid_out(
         merchant_id: str, settlement_no: str, body: PayoutBody, actor: str = actor_header
     ) -> dict[str, object]:
@@ -259,6 +274,7 @@ def _settlement_routes(router: APIRouter, deps: MoneyDeps) -> None:
 
 def _clock_routes(router: APIRouter, deps: MoneyDeps) -> None:
     @router.post("/test-clock/advance")
+    @needs(Act.MOVE_CLOCK)
     async def advance(body: AdvanceBody, actor: str = Depends(acting)) -> dict[str, object]:  # noqa: ARG001 - must be named
         """Move the sandbox's clock forward, e.g. 24 hours (推进测试时钟, 仅沙箱)."""
         if deps.advance is None:

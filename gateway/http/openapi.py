@@ -134,7 +134,12 @@ CREATE_ANSWER = (
     *HEAD,
     Field("trade_no", "平台交易号", "The gateway's number"),
     Field("out_trade_no", "商户订单号", "The merchant's number"),
-    Field("pay_url", "支付链接或二维码内容", "Where the payer pays; empty while under review"),
+    Field("pay_url", "支付链接 (收银台)", "Where the payer pays; empty while under review"),
+    Field(
+        "channel_url",
+        "渠道支付链接或二维码内容, 用于自建收银台",
+        "The payment system's own link or code, for a cashier of your own; may be empty",
+    ),
     Field("prepay_id", "预支付交易会话标识 (微信)", "Prepayment session (WeChat); may be empty"),
     Field("currency", "币种", "ISO 4217 code"),
     Field("risk_outcome", "风控结论", "Outcome of risk control", _RISK_WORDS),

@@ -13,7 +13,15 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from gateway.domain.errors import InvalidParameter
-from gateway.http.admin_api import REASON_LENGTH_MAX, OperatorBody, acting, operators_router
+from gateway.domain.operator import Act
+from gateway.http.doorkeeper import (
+    REASON_LENGTH_MAX,
+    Door,
+    OperatorBody,
+    acting,
+    needs,
+    operators_router,
+)
 from gateway.payments.context import Context
 from gateway.store import listing, lists, rules
 from gateway.store.lists import NewEntry
@@ -41,7 +49,7 @@ class RulesDeps:
 
     Attributes:
         context: The gateway's store, engine and clock.
-        token: What a caller must show; not empty.
+        door: Who is let in.
         numbers: Which number stands for a word (a person's is keyed by the gateway).
         vault: Seals the key of a person who is named before the first payment.
         refresh: Runs what is stored from now on.
@@ -49,7 +57,7 @@ class RulesDeps:
     """
 
     context: Context
-    token: str
+    door: Door
     numbers: NumberOf
     vault: Vault
     refresh: Callable[[], Awaitable[object]]
@@ -127,12 +135,8 @@ class RemovalBody(OperatorBody):
 
 
 def rules_router(deps: RulesDeps) -> APIRouter:
-    """Make the routes under ``/admin/rules`` and ``/admin/lists``.
-
-    Raises:
-        ValueError: if the token is empty: it would let everybody in.
-    """
-    router = operators_router(deps.token)
+    """Make the routes under ``/admin/rules`` and ``/admin/lists``."""
+    router = operators_router(deps.door)
     _add_rules(router, deps)
     _add_rule_changes(router, deps)
     _add_lists(router, deps)
@@ -149,6 +153,7 @@ def _add_rules(router: APIRouter, deps: RulesDeps) -> None:
     context = deps.context
 
     @router.get("/rules")
+    @needs(Act.READ)
     async def list_rules(*, retired: bool = False) -> dict[str, object]:
         """All rules, where they stand, and which set runs (规则列表)."""
         with context.reader.connect() as conn:
@@ -156,6 +161,7 @@ def _add_rules(router: APIRouter, deps: RulesDeps) -> None:
         return {"rules": [one.as_json() for one in found], **_running(deps)}
 
     @router.get("/rules/{name}")
+    @needs(Act.READ)
     async def show_rule(name: str) -> dict[str, object]:
         """All versions of a rule (规则历史)."""
         with context.reader.connect() as conn:
@@ -163,6 +169,7 @@ def _add_rules(router: APIRouter, deps: RulesDeps) -> None:
         return {"name": name, "versions": [one.as_json() for one in found]}
 
     @router.post("/rules/check")
+    @needs(Act.READ)
     async def check(body: RuleBody, _actor: str = _ACTING) -> dict[str, object]:
         """Compile a rule without storing it; says where it is wrong (试编译规则)."""
         with context.reader.connect() as conn:
@@ -188,6 +195,7 @@ def _add_rule_changes(router: APIRouter, deps: RulesDeps) -> None:
     context = deps.context
 
     @router.post("/rules")
+    @needs(Act.CHANGE_RULES)
     async def draft(body: DraftBody, actor: str = _ACTING) -> dict[str, object]:
         """Store the next version of a rule as a draft (新增规则草稿)."""
         now_us = context.clock_us()
@@ -204,6 +212,7 @@ def _add_rule_changes(router: APIRouter, deps: RulesDeps) -> None:
         return {"code": "SUCCESS", **stored.as_json()}
 
     @router.post("/rules/{name}/{version}/move")
+    @needs(Act.CHANGE_RULES)
     async def move(
         name: str, version: int, body: MoveBody, actor: str = _ACTING
     ) -> dict[str, object]:
@@ -222,6 +231,7 @@ def _add_lists(router: APIRouter, deps: RulesDeps) -> None:
     context = deps.context
 
     @router.get("/lists")
+    @needs(Act.READ)
     async def list_lists() -> dict[str, object]:
         """All lists and how much is on them (名单列表)."""
         with context.reader.connect() as conn:
@@ -229,6 +239,7 @@ def _add_lists(router: APIRouter, deps: RulesDeps) -> None:
         return {"lists": [asdict(one) for one in found], **_running(deps)}
 
     @router.get("/lists/{name}")
+    @needs(Act.READ)
     async def show_list(
         name: str,
         *,
@@ -253,6 +264,7 @@ def _add_list_changes(router: APIRouter, deps: RulesDeps) -> None:
         return {"code": "SUCCESS", **_running(deps), **asdict(change)}
 
     @router.post("/lists")
+    @needs(Act.CHANGE_RULES)
     async def create(body: ListBody, actor: str = _ACTING) -> dict[str, object]:
         """Create an empty list (新建名单)."""
         now_us = context.clock_us()
@@ -265,6 +277,7 @@ def _add_list_changes(router: APIRouter, deps: RulesDeps) -> None:
         return {"code": "SUCCESS", "name": body.name, "list_version": version}
 
     @router.post("/lists/{name}/entries")
+    @needs(Act.CHANGE_RULES)
     async def put_on(name: str, body: EntriesBody, actor: str = _ACTING) -> dict[str, object]:
         """Put words on a list (加入名单)."""
         now_us = context.clock_us()
@@ -287,6 +300,7 @@ def _add_list_changes(router: APIRouter, deps: RulesDeps) -> None:
         )
 
     @router.post("/lists/{name}/removals")
+    @needs(Act.CHANGE_RULES)
     async def take_off(name: str, body: RemovalBody, actor: str = _ACTING) -> dict[str, object]:
         """Take entries off a list; they stay readable (移出名单)."""
         now_us = context.clock_us()

@@ -108,8 +108,8 @@ def _move_on(conn: Connection, order: Order, following: str) -> None:
     orders.change(conn, order, channel=following, tried_channels=tried, channel_trade_no="")
 
 
-async def _ask(context: Context, order: Order) -> ChannelReply:
-    request = pay_request(
+def _asked(context: Context, order: Order) -> PayRequest:
+    return pay_request(
         context,
         order,
         trade_no=order.trade_no,
@@ -118,6 +118,21 @@ async def _ask(context: Context, order: Order) -> ChannelReply:
         expires_at_us=order.expires_at_us,
         challenge=order.risk_outcome == RiskOutcome.CHALLENGE,
     )
+
+
+def link_again(context: Context, order: Order) -> ChannelReply:
+    """Return an order's link as it was first made, with the form that may belong to it.
+
+    Where the channel had to be asked, that is the stored link alone.
+    """
+    linked = context.channels[order.channel].link(_asked(context, order))
+    if linked is not None:
+        return linked
+    return ChannelReply(outcome=Outcome.ACCEPTED, trade_no=order.trade_no, pay_url=order.pay_url)
+
+
+async def _ask(context: Context, order: Order) -> ChannelReply:
+    request = _asked(context, order)
     channel, timeout_s = context.channels[order.channel], context.config.channel_timeout_s
     linked = channel.link(request)
     if linked is not None:

@@ -8,23 +8,23 @@ is told by whom it was changed. The decision and its audit row are one transacti
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
 from gateway.domain.errors import (
     Busy,
-    IllegalTransition,
-    ObjectNotFound,
+    IllegalMerchantMove,
+    InvalidParameter,
     OrderNotFound,
     StaleVersion,
 )
-from gateway.domain.merchant import MERCHANT_TRANSITIONS, MerchantStatus
+from gateway.domain.merchant import MerchantStatus
 from gateway.domain.order import Status
 from gateway.payments.close import close_order
 from gateway.payments.context import Context
 from gateway.payments.open import open_at_channel
-from gateway.store import audit, orders, outbox
+from gateway.store import applications, audit, orders, outbox
+from gateway.store.applications import Standing
 from gateway.store.orders import Order
-from gateway.store.tables import audit_log, merchants
 from risk.decision import Feedback
 
 
@@ -33,6 +33,7 @@ class Verdict(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
+    MORE = "more"  # Of an applicant alone: asks for what is missing.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +53,6 @@ class Opinion:
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MerchantState:
-    """Where a merchant stands after a decision."""
-
-    merchant_id: str
-    status: str
-    version: int
-
-
 async def review_order(context: Context, trade_no: str, opinion: Opinion) -> Order:
     """Decide on an order that is held for review.
 
@@ -77,9 +69,12 @@ async def review_order(context: Context, trade_no: str, opinion: Opinion) -> Ord
         The order as it then stands.
 
     Raises:
+        InvalidParameter: (1001) if it asks for more: there is nobody to ask.
         OrderNotFound: (1003) if there is no such order.
         StaleVersion: (1010) if somebody else was faster, or the order is no longer held.
     """
+    if opinion.verdict is Verdict.MORE:
+        raise InvalidParameter("verdict", "an order is approved or rejected")
     now_us = context.clock_us()
 
     def decide(conn: Connection) -> Order:
@@ -88,7 +83,7 @@ async def review_order(context: Context, trade_no: str, opinion: Opinion) -> Ord
             raise OrderNotFound(trade_no)
         if not _is_held(order) or order.version != opinion.version:
             stands = f"{order.status}{f' ({order.status_reason})' if order.status_reason else ''}"
-            raise StaleVersion(trade_no, stands, order.version, _last_actor(conn, trade_no))
+            raise StaleVersion(trade_no, stands, order.version, audit.last_actor(conn, trade_no))
         if opinion.verdict is Verdict.APPROVE:
             expires_at_us = now_us + context.config.order_timeout_s * 1_000_000
             decided = orders.change(conn, order, status_reason="", expires_at_us=expires_at_us)
@@ -108,42 +103,48 @@ async def review_order(context: Context, trade_no: str, opinion: Opinion) -> Ord
         return decided  # Approved and on disk; opening it is the worker's task from here.
 
 
-async def review_merchant(context: Context, merchant_id: str, opinion: Opinion) -> MerchantState:
-    """Admit or refuse a merchant whose application waits.
+async def review_merchant(context: Context, merchant_id: str, opinion: Opinion) -> Standing:
+    """Admit, refuse or ask for more in a transaction of its own: see `decide_merchant`."""
+    now_us = context.clock_us()
+    return await context.writer.run(
+        lambda conn: decide_merchant(conn, merchant_id, opinion, now_us)
+    )
+
+
+def decide_merchant(conn: Connection, merchant_id: str, opinion: Opinion, now_us: int) -> Standing:
+    """Decide on an application, in a transaction of the caller's.
+
+    Whoever applied has an agreement to accept first, and gets its keys then; a merchant whom an
+    operator entered has its keys and becomes active at once.
 
     Raises:
         ObjectNotFound: (1009) if there is no such merchant.
         StaleVersion: (1010) if the application was changed or decided meanwhile.
-        IllegalTransition: (1004) if the merchant's status allows no such decision.
+        IllegalMerchantMove: (1004) if the merchant's status allows no such decision.
+        InvalidParameter: (1001) if more is asked of somebody who has no application.
     """
-    now_us = context.clock_us()
-    approved = opinion.verdict is Verdict.APPROVE
-    target = MerchantStatus.ACTIVE if approved else MerchantStatus.REJECTED
-
-    def decide(conn: Connection) -> MerchantState:
-        before = _merchant(conn, merchant_id)
-        if before is None:
-            raise ObjectNotFound(f"no merchant {merchant_id}")
-        if before.version != opinion.version:
-            raise StaleVersion(
-                merchant_id, before.status, before.version, _last_actor(conn, merchant_id)
-            )
-        status = MerchantStatus(before.status)
-        # Unfreezing is not an admission: only an application that waits is decided here.
-        if status is not MerchantStatus.PENDING or target not in MERCHANT_TRANSITIONS[status]:
-            raise IllegalTransition(status, target)
-        conn.execute(
-            update(merchants)
-            .where(merchants.c.merchant_id == merchant_id, merchants.c.version == before.version)
-            .values(status=target.value, version=before.version + 1)
-        )
-        after = MerchantState(
-            merchant_id=merchant_id, status=target.value, version=before.version + 1
-        )
-        _audit(conn, f"merchant.{opinion.verdict}", merchant_id, opinion, before, after, now_us)
-        return after
-
-    return await context.writer.run(decide)
+    before = applications.standing(conn, merchant_id)
+    applied = applications.find_application(conn, merchant_id) is not None
+    match opinion.verdict:
+        case Verdict.APPROVE:
+            target = MerchantStatus.APPROVED if applied else MerchantStatus.ACTIVE
+        case Verdict.REJECT:
+            target = MerchantStatus.REJECTED
+        case _:
+            target = MerchantStatus.INCOMPLETE
+    if before.version != opinion.version:
+        last = audit.last_actor(conn, merchant_id)
+        raise StaleVersion(merchant_id, before.status, before.version, last)
+    # Unfreezing is not an admission: only an application that waits is decided here.
+    if before.status is not MerchantStatus.PENDING:
+        raise IllegalMerchantMove(before.status, target)
+    if not applied and opinion.verdict is Verdict.MORE:
+        raise InvalidParameter("verdict", "this merchant has no application to complete")
+    after = applications.move(conn, before, target)
+    if applied:
+        applications.change_application(conn, merchant_id, message=opinion.reason)
+    _audit(conn, f"merchant.{opinion.verdict}", merchant_id, opinion, before, after, now_us)
+    return after
 
 
 async def report_label(
@@ -195,35 +196,13 @@ def _is_held(order: Order) -> bool:
     return order.status == Status.CREATED and order.status_reason == "REVIEW"
 
 
-def _merchant(conn: Connection, merchant_id: str) -> MerchantState | None:
-    row = conn.execute(
-        select(merchants.c.status, merchants.c.version).where(
-            merchants.c.merchant_id == merchant_id
-        )
-    ).first()
-    if row is None:
-        return None
-    return MerchantState(merchant_id=merchant_id, status=row.status, version=row.version)
-
-
-def _last_actor(conn: Connection, object_id: str) -> str:
-    """Who last changed this by hand; empty if nobody did."""
-    actor = conn.execute(
-        select(audit_log.c.actor)
-        .where(audit_log.c.object_id == object_id)
-        .order_by(audit_log.c.id.desc())
-        .limit(1)
-    ).scalar()
-    return actor or ""
-
-
 def _audit(
     conn: Connection,
     action: str,
     object_id: str,
     opinion: Opinion,
-    before: Order | MerchantState,
-    after: Order | MerchantState,
+    before: Order | Standing,
+    after: Order | Standing,
     now_us: int,
 ) -> None:
     audit.record(
@@ -237,7 +216,7 @@ def _audit(
     )
 
 
-def _state(thing: Order | MerchantState) -> dict[str, object]:
+def _state(thing: Order | Standing) -> dict[str, object]:
     state: dict[str, object] = {"status": thing.status, "version": thing.version}
     if isinstance(thing, Order):
         state["status_reason"] = thing.status_reason

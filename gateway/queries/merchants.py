@@ -50,3 +50,35 @@ def list_merchants(reader: Reader, *, status: str | None = None) -> tuple[Mercha
     if status is not None:
         statement = statement.where(merchants.status == status)
     return tuple(MerchantRow(*row) for row in fetch(reader, statement))
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialRow:
+    """A paper that an applicant handed in, without its content."""
+
+    kind: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    uploaded_at_us: int
+
+
+def list_materials(reader: Reader, merchant_id: str) -> tuple[MaterialRow, ...]:
+    """Read what an applicant handed in, the oldest first.
+
+    Raises:
+        ReaderError: if the database can't be read.
+    """
+    materials = tables.materials.c
+    statement = (
+        select(
+            materials.kind,
+            materials.content_type,
+            materials.size_bytes,
+            materials.sha256,
+            materials.uploaded_at_us,
+        )
+        .where(materials.merchant_id == merchant_id)
+        .order_by(materials.uploaded_at_us, materials.material_id)
+    )
+    return tuple(MaterialRow(*row) for row in fetch(reader, statement))

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import alipay, ecny, evm, sandbox
+from gateway.recon.formats import alipay, ecny, evm, sandbox, stripe, wechat
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
@@ -18,6 +18,8 @@ READERS: Final[dict[str, Reader]] = {
     "ecny": ecny.read,
     "evm": evm.read,
     "sandbox": sandbox.read,
+    "stripe": stripe.read,
+    "wechat": wechat.read,
 }
 
 

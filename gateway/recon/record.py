@@ -7,7 +7,14 @@ from typing import Final, NamedTuple
 
 # A channel's business day, as an offset from UTC. None of them knows daylight saving time.
 _BEIJING = timezone(timedelta(hours=8))
-CHANNEL_ZONES: Final = {"alipay": _BEIJING, "ecny": _BEIJING, "evm": UTC, "sandbox": _BEIJING}
+CHANNEL_ZONES: Final = {
+    "alipay": _BEIJING,
+    "ecny": _BEIJING,
+    "evm": UTC,
+    "sandbox": _BEIJING,
+    "stripe": UTC,
+    "wechat": _BEIJING,
+}
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.
 
 

@@ -36,6 +36,7 @@ class Sandbox:
         clock_us: Callable[[], int],
         faults: Faults,
         client: httpx.AsyncClient | None,
+        webhook_url: str,
     ) -> None:
         """See `build`."""
         self._clock_us = clock_us
@@ -55,6 +56,7 @@ class Sandbox:
             announce=self._announce,
             wake=self._courier.wake,
             keys=keys_in(var),
+            webhook_url=webhook_url,
         )
         self.protocols |= {kind.name: kind(desk) for kind in PROTOCOLS}
         self.app = Starlette(
@@ -168,6 +170,7 @@ def build(
     *,
     faults: Faults = NO_FAULTS,
     client: httpx.AsyncClient | None = None,
+    webhook_url: str = "",
 ) -> Sandbox:
     """Build a sandbox; nothing is opened or started yet.
 
@@ -176,5 +179,7 @@ def build(
         clock_us: The time, microseconds since the epoch.
         faults: What goes wrong on purpose; nothing by default.
         client: Sends the callbacks; without one, the sandbox makes and closes its own.
+        webhook_url: Where accounts are told what happened, for protocols that name no address
+            with a payment; ``{channel}`` in it becomes the protocol's name.
     """
-    return Sandbox(var, clock_us, faults, client)
+    return Sandbox(var, clock_us, faults, client, webhook_url)

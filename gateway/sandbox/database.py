@@ -52,7 +52,7 @@ CREATE TABLE IF NOT EXISTS refunds (
   channel_refund_no TEXT NOT NULL UNIQUE,
   trade_no TEXT NOT NULL,
   amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
-  status TEXT NOT NULL,                -- PROCESSING | REFUNDED
+  status TEXT NOT NULL,                -- PROCESSING | REFUNDED | FAILED
   finish_at_us INTEGER,                -- when a slow one will be done
   created_at_us INTEGER NOT NULL,
   refunded_at_us INTEGER,

@@ -1,5 +1,6 @@
 """Refunds at the sandbox: idempotent in their number, never beyond what was paid."""
 
+import json
 import sqlite3
 
 from gateway.sandbox import trades
@@ -58,6 +59,21 @@ def find_by_channel_no(
     return find(connection, trade, row["refund_no"])
 
 
+def named(connection: sqlite3.Connection, protocol: str, refund_no: str, now_us: int) -> Refund:
+    """Return a refund by the merchant's number alone.
+
+    Raises:
+        Refusal: (404 REFUND_NOT_FOUND) if there is none.
+    """
+    row = connection.execute(
+        "SELECT trade_no FROM refunds WHERE protocol = ? AND refund_no = ?", (protocol, refund_no)
+    ).fetchone()
+    if row is None:
+        raise Refusal(404, "REFUND_NOT_FOUND", f"no refund {refund_no}", "退款不存在")
+    trade = trades.find(connection, protocol, row["trade_no"], now_us)
+    return find(connection, trade, refund_no)
+
+
 def of_trade(connection: sqlite3.Connection, trade: Trade) -> list[Refund]:
     """Return all refunds of a trade, oldest first."""
     rows = connection.execute(
@@ -89,7 +105,8 @@ def refund(
         currency: Must be the trade's.
         now_us: The time, microseconds since the epoch.
         delay_s: How long it stays PROCESSING.
-        extra: JSON of what the protocol alone keeps of it.
+        extra: JSON of what the protocol alone keeps of it; `notify_url` in it is where its end
+            is told, if not where the trade says.
 
     Raises:
         Refusal: (409 REFUND_CONFLICT) the number is taken by another refund;
@@ -152,13 +169,38 @@ def finish_what_is_due(connection: sqlite3.Connection, now_us: int, announce: An
     return len(rows)
 
 
+def fail(connection: sqlite3.Connection, refund: Refund, now_us: int, announce: Announce) -> Refund:
+    """Let a refund fail, also one that was done: the money is the merchant's again; announced."""
+    if refund.status is RefundStatus.FAILED:
+        return refund
+    trade = refund.trade
+    connection.execute(
+        "UPDATE trades SET refunded_minor = refunded_minor - ? WHERE protocol = ? AND trade_no = ?",
+        (refund.amount_minor, trade.protocol, trade.trade_no),
+    )
+    connection.execute(
+        "UPDATE refunds SET status = 'FAILED', finish_at_us = NULL, refunded_at_us = NULL"
+        " WHERE protocol = ? AND refund_no = ?",
+        (trade.protocol, refund.refund_no),
+    )
+    failed = find(
+        connection,
+        trades.find(connection, trade.protocol, trade.trade_no, now_us),
+        refund.refund_no,
+    )
+    announce(connection, refunded(failed, now_us))
+    return failed
+
+
 def refunded(done: Refund, now_us: int) -> Event:
-    """Make the event of a refund that is done."""
+    """Make the event of a refund that is done, or failed."""
+    failed = done.status is RefundStatus.FAILED
     return Event(
-        event_id=f"R{done.refund_no}",
-        event="REFUNDED",
+        event_id=f"{'F' if failed else 'R'}{done.refund_no}",
+        event="REFUND_FAILED" if failed else "REFUNDED",
         trade=done.trade,
         refund_no=done.refund_no,
         amount_minor=done.amount_minor,
         at_us=now_us,
+        notify_url=json.loads(done.extra).get("notify_url", ""),
     )

@@ -40,6 +40,7 @@ class RefundStatus(StrEnum):
 
     PROCESSING = "PROCESSING"
     REFUNDED = "REFUNDED"
+    FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something the gateway must hear: `event` is PAID, CLOSED or REFUNDED."""
+    """Something the gateway must hear: `event` is PAID, CLOSED, REFUNDED or REFUND_FAILED."""
 
     event_id: str
     event: str

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from gateway.store.tables import audit_log
 
@@ -39,3 +39,36 @@ def record(
             created_at_us=now_us,
         )
     )
+
+
+def last_actor(conn: Connection, object_id: str) -> str:
+    """Who last changed this by hand; empty if nobody did."""
+    actor = conn.execute(
+        select(audit_log.c.actor)
+        .where(audit_log.c.object_id == object_id)
+        .order_by(audit_log.c.id.desc())
+        .limit(1)
+    ).scalar()
+    return actor or ""
+
+
+def read(
+    conn: Connection, *, object_id: str = "", actor: str = "", before_id: int = 0, limit: int = 100
+) -> list[dict[str, object]]:
+    """Return acts, the newest first.
+
+    Args:
+        conn: Any connection.
+        object_id: Only what was done to this; empty: to anything.
+        actor: Only what this person did; empty: anybody.
+        before_id: Only acts before this one; 0: from the newest on.
+        limit: At most so many.
+    """
+    statement = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    if object_id:
+        statement = statement.where(audit_log.c.object_id == object_id)
+    if actor:
+        statement = statement.where(audit_log.c.actor == actor)
+    if before_id:
+        statement = statement.where(audit_log.c.id < before_id)
+    return [row._asdict() | {"detail": json.loads(row.detail)} for row in conn.execute(statement)]

@@ -1,26 +1,15 @@
-"""Merchants and their keys: made, rotated, and found again in microseconds.
+"""Merchants: made with their first key, and found again with their live keys in microseconds."""
 
-A secret exists in the open twice: in the answer that gives it to the merchant, once, and in the
-memory of the process that checks signatures. In the database it is sealed.
-"""
-
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-from sqlalchemy import Connection, Engine, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, insert, select
 
-from gateway import sm2
-from gateway.domain.errors import InvalidParameter, ObjectNotFound
-from gateway.domain.merchant import Algorithm, MerchantKey, MerchantStatus
+from gateway.domain.limits import Network, read_networks
+from gateway.domain.merchant import Algorithm, KeyPurpose, MerchantKey, MerchantStatus, Mode
+from gateway.store.keys import add_key, make_key, random_name, row_name
 from gateway.store.tables import merchant_keys, merchants
 from gateway.store.vault import Vault
 
@@ -28,26 +17,6 @@ _Row = Row[*tuple[Any, ...]]
 
 REFRESH_AFTER_US = 1_000_000  # How long a freeze or a rotation may take to be seen.
 CACHED_COUNT_MAX = 20_000
-_RSA_BITS = 2048
-_NAME_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
-    """A key just made; the only time its secret is shown.
-
-    Attributes:
-        key_id: Public name of the key.
-        algorithm: The only algorithm it works with.
-        secret: The shared secret; or, with RSA2 and SM2, the merchant's private key in PEM if the
-            gateway made the pair, empty if the merchant brought its public key.
-        platform_public_key: RSA2, SM2: verifies what the gateway sends, PEM; otherwise empty.
-    """
-
-    key_id: str
-    algorithm: Algorithm
-    secret: str = field(repr=False)
-    platform_public_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +40,11 @@ class MerchantRecord:
         name: Its name for people.
         mcc: Merchant category code, ISO 18245; may be empty.
         status: Where it stands.
-        keys: Unexpired keys, newest first; the first one signs notifications.
+        keys: Unexpired keys for the API, newest first.
+        mode: Real money, or none.
+        networks: From where it may call; empty: from anywhere.
+        rate_per_s: How often it may call, in requests a second; 0: as the installation says.
+        notify_key: What signs notifications; None: the newest of `keys`.
     """
 
     merchant_id: str
@@ -79,6 +52,37 @@ class MerchantRecord:
     mcc: str
     status: MerchantStatus
     keys: tuple[MerchantKey, ...]
+    mode: Mode = Mode.LIVE
+    networks: tuple[Network, ...] = ()
+    rate_per_s: int = 0
+    notify_key: MerchantKey | None = None
+
+
+def insert_merchant(
+    conn: Connection,
+    name: str,
+    mcc: str,
+    status: MerchantStatus,
+    now_us: int,
+    *,
+    mode: Mode = Mode.LIVE,
+    merchant_id: str = "",
+) -> tuple[str, str]:
+    """Write a new merchant that has no key yet, and return its merchant_id and app_id."""
+    merchant_id = merchant_id or "M" + random_name(10)
+    app_id = "A" + random_name(16)
+    conn.execute(
+        insert(merchants).values(
+            merchant_id=merchant_id,
+            app_id=app_id,
+            name=name,
+            mcc=mcc,
+            status=status.value,
+            created_at_us=now_us,
+            mode=mode.value,
+        )
+    )
+    return merchant_id, app_id
 
 
 def create_merchant(
@@ -112,19 +116,9 @@ def create_merchant(
         InvalidParameter: (1001) for MD5.
         sqlalchemy.exc.IntegrityError: if `merchant_id` is taken.
     """
-    merchant_id = merchant_id or "M" + _random_name(10)
-    app_id = "A" + _random_name(16)
-    conn.execute(
-        insert(merchants).values(
-            merchant_id=merchant_id,
-            app_id=app_id,
-            name=name,
-            mcc=mcc,
-            status=status.value,
-            created_at_us=now_us,
-        )
-    )
-    key = _add_key(conn, vault, merchant_id, algorithm, public_key_pem, now_us)
+    merchant_id, app_id = insert_merchant(conn, name, mcc, status, now_us, merchant_id=merchant_id)
+    fresh = make_key(algorithm, public_key_pem)
+    key = add_key(conn, vault, merchant_id, fresh, now_us)
     return NewMerchant(
         merchant_id=merchant_id,
         app_id=app_id,
@@ -132,64 +126,6 @@ def create_merchant(
         algorithm=key.algorithm,
         secret=key.secret,
         platform_public_key=key.platform_public_key,
-    )
-
-
-def rotate_key(
-    conn: Connection,
-    vault: Vault,
-    merchant_id: str,
-    overlap_s: int,
-    now_us: int,
-    *,
-    algorithm: Algorithm | None = None,
-    public_key_pem: bytes = b"",
-) -> NewKey:
-    """Give a merchant a new key; the old ones go on verifying for a while.
-
-    Args:
-        conn: A connection in the writer's transaction.
-        vault: Seals the secret.
-        merchant_id: Whose key.
-        overlap_s: How long the present keys stay valid, in seconds; 0 ends them at once, which is
-            what a leaked key needs.
-        now_us: The time, microseconds since the epoch.
-        algorithm: Of the new key; None: as the newest one.
-        public_key_pem: RSA2, SM2: the merchant's own public key; empty: a pair is made.
-
-    Raises:
-        ObjectNotFound: (1009) if there is no such merchant.
-        InvalidParameter: (1001) for MD5.
-    """
-    newest = conn.execute(
-        select(merchant_keys.c.algorithm, merchant_keys.c.created_at_us)
-        .where(merchant_keys.c.merchant_id == merchant_id)
-        .order_by(merchant_keys.c.created_at_us.desc(), merchant_keys.c.key_id.desc())
-        .limit(1)
-    ).first()
-    if newest is None:
-        raise ObjectNotFound(f"no merchant {merchant_id}")
-    ends_at_us = now_us + overlap_s * 1_000_000
-    conn.execute(
-        update(merchant_keys)
-        .where(merchant_keys.c.merchant_id == merchant_id)
-        .where(or_(merchant_keys.c.expires_at_us == 0, merchant_keys.c.expires_at_us > ends_at_us))
-        .values(expires_at_us=ends_at_us)
-    )
-    conn.execute(
-        update(merchants)
-        .where(merchants.c.merchant_id == merchant_id)
-        .values(version=merchants.c.version + 1)
-    )
-    # Two rotations in one microsecond must still say which key is the newest.
-    created_at_us = max(now_us, newest.created_at_us + 1)
-    return _add_key(
-        conn,
-        vault,
-        merchant_id,
-        algorithm or Algorithm(newest.algorithm),
-        public_key_pem,
-        created_at_us,
     )
 
 
@@ -240,12 +176,14 @@ class KeyRing:
         self._found.pop(merchant_id, None)
 
     def _record(self, rows: Sequence[_Row], now_us: int) -> tuple[MerchantRecord, int]:
-        keys: list[MerchantKey] = []
+        keys: dict[KeyPurpose, list[MerchantKey]] = {purpose: [] for purpose in KeyPurpose}
         ends_at_us = now_us + REFRESH_AFTER_US
         for row in rows:
             if row.key_id is None or 0 < row.expires_at_us <= now_us:
                 continue
-            keys.append(self._key(row))
+            if row.algorithm == Algorithm.MD5 and not row.md5_allowed:
+                continue
+            keys[KeyPurpose(row.purpose)].append(self._key(row))
             if row.expires_at_us:
                 ends_at_us = min(ends_at_us, row.expires_at_us)
         first = rows[0]
@@ -254,7 +192,11 @@ class KeyRing:
             name=first.name,
             mcc=first.mcc,
             status=MerchantStatus(first.status),
-            keys=tuple(keys),
+            keys=tuple(keys[KeyPurpose.API]),
+            mode=Mode(first.mode),
+            networks=_networks(first.networks),
+            rate_per_s=first.rate_per_s,
+            notify_key=next(iter(keys[KeyPurpose.NOTIFY]), None),
         )
         return record, ends_at_us
 
@@ -272,11 +214,16 @@ _FIND = (
         merchants.c.name,
         merchants.c.mcc,
         merchants.c.status,
+        merchants.c.mode,
+        merchants.c.networks,
+        merchants.c.rate_per_s,
+        merchants.c.md5_allowed,
         merchant_keys.c.key_id,
         merchant_keys.c.algorithm,
         merchant_keys.c.secret_sealed,
         merchant_keys.c.public_key_pem,
         merchant_keys.c.expires_at_us,
+        merchant_keys.c.purpose,
     )
     .select_from(
         merchants.outerjoin(merchant_keys, merchants.c.merchant_id == merchant_keys.c.merchant_id)
@@ -287,7 +234,7 @@ _FIND = (
 
 
 def _open_key(vault: Vault, row: _Row) -> MerchantKey:
-    opened = vault.open(row.secret_sealed, bound_to=_row_name(row.merchant_id, row.key_id))
+    opened = vault.open(row.secret_sealed, bound_to=row_name(row.merchant_id, row.key_id))
     algorithm = Algorithm(row.algorithm)
     return MerchantKey(
         key_id=row.key_id,
@@ -300,59 +247,6 @@ def _open_key(vault: Vault, row: _Row) -> MerchantKey:
     )
 
 
-def _add_key(
-    conn: Connection,
-    vault: Vault,
-    merchant_id: str,
-    algorithm: Algorithm,
-    public_key_pem: bytes,
-    created_at_us: int,
-) -> NewKey:
-    if algorithm is Algorithm.MD5:
-        raise InvalidParameter("algorithm", "MD5 is broken; choose another")
-    key_id = "K" + _random_name(16)
-    if algorithm.is_shared:
-        secret, platform_public_key, public_key_pem = secrets.token_hex(32), "", b""
-        kept = secret.encode()
-    else:
-        secret = ""
-        if not public_key_pem:
-            secret, public_key_pem = _new_pair(algorithm)
-        platform_private_key, platform_public = _new_pair(algorithm)
-        kept, platform_public_key = platform_private_key.encode(), platform_public.decode()
-    conn.execute(
-        insert(merchant_keys).values(
-            merchant_id=merchant_id,
-            key_id=key_id,
-            algorithm=algorithm.value,
-            secret_sealed=vault.seal(kept, bound_to=_row_name(merchant_id, key_id)),
-            public_key_pem=public_key_pem,
-            created_at_us=created_at_us,
-        )
-    )
-    return NewKey(
-        key_id=key_id,
-        algorithm=algorithm,
-        secret=secret,
-        platform_public_key=platform_public_key,
-    )
-
-
-def _new_pair(algorithm: Algorithm) -> tuple[str, bytes]:
-    """A fresh pair: private key (PKCS #8) and public key, both PEM."""
-    if algorithm is Algorithm.SM2:
-        sm2_key = sm2.PrivateKey.generate()
-        return sm2_key.to_pem().decode(), sm2_key.public_key().to_pem()
-    private_key = rsa.generate_private_key(public_exponent=65_537, key_size=_RSA_BITS)
-    return (
-        private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-        private_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    )
-
-
-def _row_name(merchant_id: str, key_id: str) -> str:
-    return f"{merchant_id}/{key_id}"
-
-
-def _random_name(length: int) -> str:
-    return "".join(secrets.choice(_NAME_LETTERS) for _ in range(length))
+@lru_cache(maxsize=4096)
+def _networks(stored: str) -> tuple[Network, ...]:
+    return read_networks(stored.split())

@@ -23,6 +23,10 @@ from sqlalchemy import (
 
 from gateway.store.money_tables import channel_accounts as channel_accounts
 from gateway.store.money_tables import settlements as settlements
+from gateway.store.onboarding_tables import applications as applications
+from gateway.store.onboarding_tables import approvals as approvals
+from gateway.store.onboarding_tables import materials as materials
+from gateway.store.onboarding_tables import operators as operators
 from gateway.store.policy_tables import alerts as alerts
 from gateway.store.policy_tables import policies as policies
 from gateway.store.policy_tables import policy_live as policy_live
@@ -43,6 +47,10 @@ merchants = Table(
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at_us", BigInteger, nullable=False),
+    Column("mode", Text, nullable=False, server_default="LIVE"),  # LIVE | SANDBOX
+    Column("networks", Text, nullable=False, server_default=""),  # CIDR, by spaces; '' is anywhere.
+    Column("rate_per_s", Integer, nullable=False, server_default=text("0")),  # 0: the default.
+    Column("md5_allowed", Integer, nullable=False, server_default=text("0")),
 )
 
 merchant_keys = Table(
@@ -56,6 +64,7 @@ merchant_keys = Table(
     Column("public_key_pem", LargeBinary, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger, nullable=False, server_default=text("0")),
+    Column("purpose", Text, nullable=False, server_default="API"),  # API | NOTIFY
     PrimaryKeyConstraint("merchant_id", "key_id"),
 )
 

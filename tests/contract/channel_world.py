@@ -30,8 +30,9 @@ from gateway.sandbox.protocols.registry import account
 from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 
 BASE: Final = "http://sandbox.test/sandbox"
+NOTIFY: Final = "http://gateway.test/api/channel/{channel}/notify"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {"evm": "USDC"}
+CURRENCIES: Final[dict[str, str]] = {"evm": "USDC", "stripe": "USD"}
 # Where a kind of channel that pays out sends refunds to.
 PAYEES: Final[dict[str, str]] = {"evm": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}
 
@@ -84,7 +85,7 @@ class World:
             "amount_minor": 12_30,
             "currency": self.currency,
             "subject": "茶 & <b>biscuits</b> = 100%+",
-            "notify_url": f"http://gateway.test/api/channel/{self.kind}/notify",
+            "notify_url": NOTIFY.format(channel=self.kind),
             "return_url": "http://shop.test/back?order=1&x=茶",
             "expires_at_s": self.clock() // 1_000_000 + 1_800,
         }
@@ -117,7 +118,7 @@ class World:
             amount_minor=amount_minor,
             currency=self.currency,
             reason="cold 凉了",
-            notify_url=f"http://gateway.test/api/channel/{self.kind}/notify",
+            notify_url=NOTIFY.format(channel=self.kind),
             created_at_us=self.clock(),
             to_account=PAYEES.get(self.kind, ""),
         )
@@ -163,7 +164,7 @@ async def world(
         routes=[Route(f"/api/channel/{kind}/notify", ear.notified, methods=["POST"])]
     )
     to_gateway = httpx.AsyncClient(transport=httpx.ASGITransport(listening))
-    sandbox = build(var, clock, faults=faults, client=to_gateway)
+    sandbox = build(var, clock, faults=faults, client=to_gateway, webhook_url=NOTIFY)
     host = Starlette(routes=[Mount("/sandbox", sandbox.app)])
     browser = httpx.AsyncClient(transport=httpx.ASGITransport(host))
     told = dict(account(kind, var, BASE))

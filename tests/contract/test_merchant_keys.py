@@ -14,7 +14,8 @@ from gateway.domain.errors import InvalidParameter, ObjectNotFound
 from gateway.domain.merchant import Algorithm, MerchantStatus
 from gateway.sdk.signature import KeyPair
 from gateway.signing import canonical, sign, verify, verify_any
-from gateway.store.merchants import KeyRing, NewMerchant, create_merchant, rotate_key
+from gateway.store.keys import rotate_key
+from gateway.store.merchants import KeyRing, NewMerchant, create_merchant
 from gateway.store.tables import merchant_keys, merchants, metadata
 from gateway.store.vault import Vault, VaultDamaged
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from risk.features.catalogue import FEATURE_COUNT, PLACES, PRESENCE_BYTES
-from risk.features.event import KEY_COUNT, encode
+from risk.features.event import KEY_COUNT, SEQ, encode
 from risk.features.replay import replay
 from risk.state.store import MemoryStateStore, StateStore
 from risk.transaction import Instrument, RiskContext, Transaction
@@ -91,14 +91,14 @@ def test_replay_in_the_order_of_the_recorded_numbers_gives_the_same_bits(
 
 
 def test_no_update_is_lost_however_many_write_at_once(store: StateStore) -> None:
-    batches = [
-        np.stack([_payment(1 + 25 * number + place) for place in range(25)]) for number in range(16)
-    ]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(store.apply, batches))
+    # So many events each that the batches would run side by side if a store let them.
+    batches = np.tile(_payment(1), (8, 3_000, 1))
+    batches[:, :, SEQ] = np.arange(1, 24_001).reshape(8, 3_000)
+    with ThreadPoolExecutor(8) as pool:
+        readings = list(pool.map(store.apply, batches))
 
-    last = store.apply(_payment(401)[None])
-    assert last.features[0, PLACES["time_card_count_24h"]] == 400
+    seen = np.concatenate([one.features[:, PLACES["time_card_count_24h"]] for one in readings])
+    assert sorted(seen.tolist()) == list(range(24_000))
 
 
 def test_a_batch_reads_as_its_events_would_one_by_one(store: StateStore) -> None:

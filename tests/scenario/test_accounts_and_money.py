@@ -267,3 +267,18 @@ def test_the_test_clock_moves_every_process_on_the_folder_and_only_forward(tmp_p
     for seconds in (-1, 500 * DAY_S):
         with pytest.raises(ValueError, match="forward"):
             one.advance(seconds)
+
+
+def test_where_money_is_real_there_is_no_sandbox_and_no_account_at_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with standing(tmp_path, sandbox_mode=False) as stand:
+            base = stand.shop.gateway_url
+            sandbox = await stand.shop.client.get(f"{base}/sandbox/healthz")
+            told = await Operator(stand).do("GET", "/channel-accounts")
+
+            assert sandbox.status_code == 404
+            assert stand.gateway.context.channels == {}
+            assert told["accounts"] == []
+            await Operator(stand).do("POST", "/test-clock/advance", {"seconds": 1}, status=404)
+
+    asyncio.run(scenario())

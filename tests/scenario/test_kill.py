@@ -22,6 +22,7 @@ from typing import TypeVar
 import httpx
 
 from gateway.demo.merchants import Desk, Shop, open_shops, serving
+from gateway.demo.payer import payer_page
 from gateway.demo.traffic import sparse
 from gateway.invariants import check_all
 from gateway.offline import enrol
@@ -104,6 +105,7 @@ class Customers:
     stream: Stream
     http: httpx.AsyncClient
     dice: random.Random
+    sandbox_url: str
     stop: bool = False
     created: dict[str, tuple[Shop, SyntheticPayment, str]] = field(default_factory=dict)
     paid: set[str] = field(default_factory=set)
@@ -145,9 +147,10 @@ class Customers:
 
     async def pay(self, pay_url: str, action: str) -> bool:
         async def call() -> dict[str, str]:
-            shown = await self.http.get(pay_url, headers={"accept": "application/json"})
+            page = await payer_page(self.http, pay_url, self.sandbox_url)
+            shown = await self.http.get(page, headers={"accept": "application/json"})
             form = {"action": action, "otp": shown.json().get("otp_hint", "")}
-            done = await self.http.post(pay_url, data=form, headers={"accept": "application/json"})
+            done = await self.http.post(page, data=form, headers={"accept": "application/json"})
             told: dict[str, str] = done.json()
             return told
 
@@ -176,7 +179,7 @@ class Customers:
         while time.monotonic() < deadline_s:
             try:
                 return await call()
-            except (Busy, OutcomeUnknown, httpx.TransportError):
+            except (Busy, OutcomeUnknown, httpx.HTTPError):
                 self.repeats += 1
                 await asyncio.sleep(0.05)
         raise AssertionError("no answer in time")
@@ -231,7 +234,7 @@ async def scenario(var: Path) -> None:
     ):
         shops = open_shops(merchants, victim.url, desk_url, http)
         desk.shops = {shop.merchant_id: shop for shop in shops}
-        customers = Customers(shops, stream, http, dice)
+        customers = Customers(shops, stream, http, dice, f"{victim.url}/sandbox")
         victim.start()
         try:
             await victim.ready(http)

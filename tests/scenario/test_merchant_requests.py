@@ -37,12 +37,11 @@ def test_an_unpaid_order_is_closed_for_good_and_a_paid_one_is_not(tmp_path: Path
     async def scenario() -> None:
         async with standing(tmp_path) as stand:
             open_order = await stand.shop.create()
+            page = await stand.shop.payer_page(open_order["pay_url"])
             closed = await asked(stand, "close", out_trade_no=open_order["out_trade_no"])
             again = await asked(stand, "close", out_trade_no=open_order["out_trade_no"])
             payer = await stand.shop.client.post(
-                open_order["pay_url"],
-                data={"action": "pay"},
-                headers={"accept": "application/json"},
+                page, data={"action": "pay"}, headers={"accept": "application/json"}
             )
             paid_order = await paid(stand)
 

@@ -17,7 +17,8 @@ from gateway.sdk import (
     OrderNotFound,
     SignatureRefused,
 )
-from gateway.store.merchants import NewMerchant, create_merchant, rotate_key
+from gateway.store.keys import rotate_key
+from gateway.store.merchants import NewMerchant, create_merchant
 from gateway.store.vault import Vault
 from tests.stand import Stand, standing, until
 

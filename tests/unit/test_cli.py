@@ -17,6 +17,7 @@ COMMANDS = (
     *(f"lists {verb}" for verb in ("list", "show", "add", "remove", "import")),
     *("policy show", "policy history", "policy check", "policy publish", "policy override"),
     "policy challenger",
+    *("operator create", "operator list", "operator revoke"),
     *("audit head", "audit verify", "audit erase", "audit clean"),
 )
 

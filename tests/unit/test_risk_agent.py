@@ -1,14 +1,17 @@
 """Contradictions of a client are seen, and an unusual but honest one has none."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from risk.features.agent import AGENT_BITS, agent_mask
+from risk.features.catalogue import FEATURE_NAMES
 from risk.features.event import FIRST_CONTEXT, INDEX, encode
 from risk.features.identity import code_of, identify
+from risk.features.replay import replay
 from risk.features.vocabulary import LABEL_BIT, LANGUAGE_BIT, MISMATCH_BIT
 from risk.geo import shipped
 from risk.geo.address import address_of
@@ -143,6 +146,38 @@ def test_every_pair_of_countries_has_its_bit() -> None:
         *("phone_payer", "phone_ip"),
         *("ip_bill", "ship_phone", "bill_phone", "card_phone"),
     }
+
+
+COUNTRIES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "ip": lambda code: {"client": Client(ip_country=code)},
+    "card": lambda code: {"instrument": Instrument(issuer_country=code)},
+    "ship": lambda code: {"order": Basket(ship_country=code)},
+    "bill": lambda code: {"order": Basket(bill_country=code)},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right"),
+    [
+        ("geo_ip_not_card", "ip", "card"),
+        ("geo_ip_not_ship", "ip", "ship"),
+        ("geo_ship_not_card", "ship", "card"),
+        ("geo_bill_not_card", "bill", "card"),
+    ],
+)
+@pytest.mark.parametrize("other", ["CN", "FR"])
+def test_two_countries_that_disagree_are_their_own_feature(
+    name: str, left: str, right: str, other: str
+) -> None:
+    context = RiskContext(**COUNTRIES[left]("CN"), **COUNTRIES[right](other))
+    payment = Transaction(
+        event_id="T", merchant_id="m", amount_minor=1, currency="CNY", pay_type="", context=context
+    )
+    event = encode(payment, AT_US, 1)
+    seen = dict(zip(FEATURE_NAMES, replay(event[None])[0].tolist(), strict=True))
+
+    assert seen[name] == (other != "CN")
+    assert seen["geo_mismatches"] == (other != "CN")
 
 
 def test_rented_machines_and_private_addresses_are_flagged() -> None:

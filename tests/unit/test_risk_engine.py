@@ -22,6 +22,7 @@ from risk import (
 from risk.decision import Decision, EventKind
 from risk.features.catalogue import FEATURE_COUNT, PLACES
 from risk.features.event import INDEX, decode
+from risk.geo import shipped
 from risk.rules.source import Action, Rule, RuleSet
 from risk.transaction import Behavior, Client, Device, Geo, Instrument, Payee, Payer
 from risk.verdict import Fallback
@@ -273,3 +274,9 @@ def test_a_snapshot_that_can_not_be_trusted_is_not_used(tmp_path: Path, damage: 
     fresh = Engine(clock_ns=still_ns)
     assert fresh.load_snapshot(path) == 0
     assert fresh.next_seq == 1
+
+
+def test_a_decision_names_the_table_its_addresses_were_looked_up_in() -> None:
+    decisions = [Engine(geo=geo).assess(payment(), AT_US) for geo in (shipped(), None)]
+
+    assert [one.geo_version for one in decisions] == [shipped().version, "none"]

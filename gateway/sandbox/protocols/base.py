@@ -41,6 +41,8 @@ class Desk:
         announce: Writes an event's callbacks down, in the transaction that causes it.
         wake: Sends what was announced at once.
         keys: Keys of both sides.
+        webhook_url: What the merchant entered in the account's settings, where a protocol tells
+            an account and not a payment; ``{channel}`` in it becomes the protocol's name.
     """
 
     database: Database
@@ -49,6 +51,7 @@ class Desk:
     announce: Announce
     wake: Callable[[], None]
     keys: Keys
+    webhook_url: str = ""
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job in a transaction; answered once it is on disk, and callbacks are sent."""

@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, ecny, evm, house
+from gateway.sandbox.protocols import alipay, ecny, evm, house, stripe, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
-PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (alipay.Alipay, ecny.Ecny, evm.Evm, house.House)
+PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
+    alipay.Alipay,
+    ecny.Ecny,
+    evm.Evm,
+    house.House,
+    stripe.Stripe,
+    wechat.WeChat,
+)
 
 
 def keys_in(var: Path) -> Keys:
