@@ -343,7 +343,8 @@ order_events = Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("merchant_id", Text, nullable=False),
     Column("trade_no", Text, nullable=False),
-    # HELD | PAID | RELEASED (free inventory and coupons) | REFUNDED | LATE_PAYMENT
+    # HELD | PAID | UNDERPAID | OVERPAID | RELEASED (free inventory and coupons) | REFUNDED |
+    # LATE_PAYMENT
     Column("kind", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("detail", Text, nullable=False, server_default=""),

@@ -1,7 +1,7 @@
 """The adapter of the EVM chain told otherwise, or before a network that meddles."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ async def forwarded(at: World, request: httpx.Request) -> httpx.Response:
     )
 
 
-Answer = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Answer = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 def other(at: World, answer: Answer | None = None, **told: str) -> Channel:

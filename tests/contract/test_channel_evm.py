@@ -253,7 +253,7 @@ def test_a_setting_that_cannot_be_is_named(
 ) -> None:
     async def play(at: World) -> None:
         with pytest.raises(ValueError, match=named):
-            other(at, **told)
+            other(at, None, **told)
 
     run("evm", tmp_path, play)
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,7 @@ from gateway.sandbox.app import Sandbox, build
 from gateway.sandbox.protocols.registry import account, keys_in
 from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 
-ERC20 = [
+ERC20: Any = [
     {
         "anonymous": False,
         "name": "Transfer",
@@ -91,7 +92,7 @@ def test_web3_sees_the_transfer_and_eth_account_the_address(tmp_path: Path) -> N
         address = asyncio.run(pay(tmp_path, base, "pay"))
         web3 = Web3(Web3.HTTPProvider(f"{base}/evm/rpc"))
         told = account("evm", tmp_path, base)
-        token = web3.eth.contract(told["token_address"], abi=ERC20)
+        token = web3.eth.contract(Web3.to_checksum_address(told["token_address"]), abi=ERC20)
         newest, final = web3.eth.block_number, web3.eth.get_block("finalized")
 
         (event,) = token.events.Transfer().get_logs(
@@ -126,7 +127,8 @@ def test_web3_sees_what_a_reorganisation_took_back(tmp_path: Path) -> None:
     with served(build(tmp_path, Clock())) as base:
         address = asyncio.run(pay(tmp_path, base, "unconfirmed"))
         web3 = Web3(Web3.HTTPProvider(f"{base}/evm/rpc"))
-        token = web3.eth.contract(account("evm", tmp_path, base)["token_address"], abi=ERC20)
+        told = account("evm", tmp_path, base)
+        token = web3.eth.contract(Web3.to_checksum_address(told["token_address"]), abi=ERC20)
         before = web3.eth.get_block("latest")
         (event,) = token.events.Transfer().get_logs(from_block=0)
         assert token.functions.balanceOf(address).call() == 12_300_000

@@ -5,7 +5,7 @@ import hmac
 import pytest
 from eth_account import Account
 from eth_account.hdaccount.deterministic import HDPath
-from eth_utils import to_checksum_address
+from eth_utils.address import to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

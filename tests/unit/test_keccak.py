@@ -2,7 +2,7 @@
 
 import hashlib
 
-from eth_utils import keccak as peer
+from eth_utils.crypto import keccak as peer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
