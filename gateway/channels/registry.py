@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, evm, sandbox, stripe, wechat
+from gateway.channels import alipay, ecny, evm, paypal, sandbox, stripe, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
@@ -11,6 +11,7 @@ ADAPTERS: Final[dict[str, Adapter]] = {
         alipay.ADAPTER,
         ecny.ADAPTER,
         evm.ADAPTER,
+        paypal.ADAPTER,
         sandbox.ADAPTER,
         stripe.ADAPTER,
         wechat.ADAPTER,

@@ -11,6 +11,7 @@ CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
     "ecny": _BEIJING,
     "evm": UTC,
+    "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,
     "wechat": _BEIJING,

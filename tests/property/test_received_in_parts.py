@@ -112,17 +112,16 @@ def test_all_that_came_is_booked_once_and_belongs_to_somebody(
     chain = Chain()
     try:
         for what, units in history:
-            match what:
-                case "come":
-                    chain.came_minor += units
-                case "look":
-                    chain.look()
-                case "look again" if chain.looks:
-                    assert chain.look(again=True) is Verdict.REPEATED
-                case "close" if chain.order().status == Status.WAIT_PAY:
-                    close_order(chain.conn, chain.order(), "EXPIRED", 50)
-                case "send back":
-                    chain.send_back()
+            if what == "come":
+                chain.came_minor += units
+            elif what == "look":
+                chain.look()
+            elif what == "look again" and chain.looks:
+                assert chain.look(again=True) is Verdict.REPEATED
+            elif what == "close" and chain.order().status == Status.WAIT_PAY:
+                close_order(chain.conn, chain.order(), "EXPIRED", 50)
+            elif what == "send back":
+                chain.send_back()
             chain.sound()
         chain.look()
         chain.sound()
