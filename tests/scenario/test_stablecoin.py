@@ -87,13 +87,13 @@ def test_parts_add_up_to_a_paid_order_and_the_merchant_hears_of_the_remainder(
 ) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
-        await act(stand, order["pay_url"], "underpay")
+        await act(stand, order["channel_url"], "underpay")
         stand.clock.advance_s(16)
         await until(lambda: events(stand, "UNDERPAID"), what="the remainder")
         assert events(stand, "UNDERPAID") == [(6_150_001, "remainder 6.150001 USDC")]
         assert state(stand, order)["status"] == "WAIT_PAY"
 
-        await act(stand, order["pay_url"], "pay")
+        await act(stand, order["channel_url"], "pay")
         await seen(stand, order, status="SUCCESS", paid_minor=AMOUNT_MINOR)
         await until(lambda: stand.shop.heard, what="the notification")
         assert stand.shop.heard[0]["receipt_amount"] == AMOUNT
@@ -104,7 +104,7 @@ def test_parts_add_up_to_a_paid_order_and_the_merchant_hears_of_the_remainder(
 def test_a_surplus_is_the_merchants_to_give_back_to_a_stated_address(tmp_path: Path) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
-        await act(stand, order["pay_url"], "overpay")
+        await act(stand, order["channel_url"], "overpay")
         await seen(stand, order, status="SUCCESS", paid_minor=18_450_003)
 
         refused = [
@@ -127,9 +127,9 @@ def test_a_surplus_is_the_merchants_to_give_back_to_a_stated_address(tmp_path: P
 def test_money_for_an_order_that_was_paid_before_is_booked_too(tmp_path: Path) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
-        await act(stand, order["pay_url"], "pay")
+        await act(stand, order["channel_url"], "pay")
         await seen(stand, order, status="SUCCESS", paid_minor=AMOUNT_MINOR)
-        await act(stand, order["pay_url"], "underpay")
+        await act(stand, order["channel_url"], "underpay")
         await seen(stand, order, after_s=3_700, paid_minor=18_450_003)
 
         assert events(stand, "OVERPAID") == [(6_150_001, "")]
@@ -143,13 +143,13 @@ def test_money_for_an_order_that_was_paid_before_is_booked_too(tmp_path: Path) -
 def test_late_money_waits_for_an_address_and_then_goes_back_whole(tmp_path: Path) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
-        await act(stand, order["pay_url"], "underpay")
+        await act(stand, order["channel_url"], "underpay")
         stand.clock.advance_s(16)
         await until(lambda: events(stand, "UNDERPAID"), what="the remainder")
         await seen(stand, order, after_s=1_900, status="CLOSED")
         # What had come in time for an order that then expired is late money as well.
         await seen(stand, order, after_s=3_700, status_reason="LATE", paid_minor=6_150_001)
-        await act(stand, order["pay_url"], "underpay")
+        await act(stand, order["channel_url"], "underpay")
         await seen(stand, order, after_s=3_700, paid_minor=AMOUNT_MINOR)
 
         waiting = stand.rows("SELECT refund_no, amount_minor, status FROM refunds ORDER BY 1")
