@@ -10,6 +10,7 @@ _BEIJING = timezone(timedelta(hours=8))
 CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
     "ecny": _BEIJING,
+    "evm": UTC,
     "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,

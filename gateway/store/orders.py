@@ -80,6 +80,7 @@ class Refund:
     created_at_us: int
     finished_at_us: int
     channel_refund_no: str = ""
+    to_account: str = ""
 
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -287,6 +288,21 @@ def name_refund(conn: Connection, refund: Refund, channel_refund_no: str) -> Non
         .where(refunds.c.merchant_id == refund.merchant_id, refunds.c.refund_no == refund.refund_no)
         .values(channel_refund_no=channel_refund_no)
     )
+
+
+def address_refund(conn: Connection, refund: Refund, to_account: str) -> bool:
+    """Say where a refund goes that waits to be told; False if it doesn't wait (any more)."""
+    done = conn.execute(
+        update(refunds)
+        .where(
+            refunds.c.merchant_id == refund.merchant_id,
+            refunds.c.refund_no == refund.refund_no,
+            refunds.c.status == RefundStatus.PROCESSING.value,
+            refunds.c.to_account == "",
+        )
+        .values(to_account=to_account)
+    )
+    return done.rowcount == 1
 
 
 def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> None:

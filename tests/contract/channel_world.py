@@ -32,7 +32,9 @@ from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 BASE: Final = "http://sandbox.test/sandbox"
 NOTIFY: Final = "http://gateway.test/api/channel/{channel}/notify"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {"paypal": "EUR", "stripe": "USD"}
+CURRENCIES: Final[dict[str, str]] = {"evm": "USDC", "paypal": "EUR", "stripe": "USD"}
+# Where a kind of channel that pays out sends refunds to.
+PAYEES: Final[dict[str, str]] = {"evm": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}
 
 
 @dataclass
@@ -118,6 +120,7 @@ class World:
             reason="cold 凉了",
             notify_url=NOTIFY.format(channel=self.kind),
             created_at_us=self.clock(),
+            to_account=PAYEES.get(self.kind, ""),
         )
 
     async def payer(self, reply: ChannelReply, **form: str) -> dict[str, Any]:
