@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, evm, paypal, sandbox, stripe, wechat
+from gateway.channels import alipay, bnpl, ecny, evm, paypal, sandbox, stripe, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
     adapter.kind: adapter
     for adapter in (
         alipay.ADAPTER,
+        bnpl.ADAPTER,
         ecny.ADAPTER,
         evm.ADAPTER,
         paypal.ADAPTER,

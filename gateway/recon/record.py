@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 _BEIJING = timezone(timedelta(hours=8))
 CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
+    "bnpl": UTC,
     "ecny": _BEIJING,
     "evm": UTC,
     "paypal": UTC,

@@ -32,7 +32,12 @@ from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 BASE: Final = "http://sandbox.test/sandbox"
 NOTIFY: Final = "http://gateway.test/api/channel/{channel}/notify"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {"evm": "USDC", "paypal": "EUR", "stripe": "USD"}
+CURRENCIES: Final[dict[str, str]] = {
+    "bnpl": "EUR",
+    "evm": "USDC",
+    "paypal": "EUR",
+    "stripe": "USD",
+}
 # Where a kind of channel that pays out sends refunds to.
 PAYEES: Final[dict[str, str]] = {"evm": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}
 
