@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, sandbox, stripe, wechat
+from gateway.channels import alipay, ecny, sandbox, stripe, unionpay, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
@@ -12,6 +12,7 @@ ADAPTERS: Final[dict[str, Adapter]] = {
         ecny.ADAPTER,
         sandbox.ADAPTER,
         stripe.ADAPTER,
+        unionpay.ADAPTER,
         wechat.ADAPTER,
     )
 }

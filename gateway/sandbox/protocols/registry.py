@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, ecny, house, stripe, wechat
+from gateway.sandbox.protocols import alipay, ecny, house, stripe, unionpay, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
@@ -13,6 +13,7 @@ PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
     ecny.Ecny,
     house.House,
     stripe.Stripe,
+    unionpay.UnionPay,
     wechat.WeChat,
 )
 
