@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.channels import alipay, ecny, sandbox, stripe, unionpay, wechat
+from gateway.channels import alipay, ecny, paypal, sandbox, stripe, unionpay, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
@@ -10,6 +10,7 @@ ADAPTERS: Final[dict[str, Adapter]] = {
     for adapter in (
         alipay.ADAPTER,
         ecny.ADAPTER,
+        paypal.ADAPTER,
         sandbox.ADAPTER,
         stripe.ADAPTER,
         unionpay.ADAPTER,

@@ -119,35 +119,38 @@ class UnionPayChannel:
         )
 
     async def query(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
+        """Ask about a payment; unpaid some minutes after its time-out, it is dead.
+
+        UnionPay itself then still says that it waits, or that it never heard of it, and gives back
+        by itself what is paid all the same.
+        """
         answer = await self._look_up(trade.trade_no, trade.created_at_us, timeout_s)
-        if isinstance(answer, Outcome):
+        if answer is Outcome.UNKNOWN:
             return ChannelReply(outcome=answer, trade_no=trade.trade_no)
-        answer.same("txnType", "01")
-        if answer.text("origRespCode") not in _DONE:
-            # An attempt that failed is no end: the payer may try another card until the time-out.
-            return ChannelReply(outcome=Outcome.ACCEPTED, trade_no=trade.trade_no, raw=answer.raw)
-        return ChannelReply(
-            outcome=Outcome.PAID,
-            trade_no=trade.trade_no,
-            channel_trade_no=answer.text("queryId"),
-            amount_minor=answer.fen("txnAmt"),
-            currency=_currency(answer),
-            raw=answer.raw,
-        )
+        if isinstance(answer, Fields):
+            answer.same("txnType", "01")
+            if answer.text("origRespCode") in _DONE:
+                return ChannelReply(
+                    outcome=Outcome.PAID,
+                    trade_no=trade.trade_no,
+                    channel_trade_no=answer.text("queryId"),
+                    amount_minor=answer.fen("txnAmt"),
+                    currency=_currency(answer),
+                    raw=answer.raw,
+                )
+        over_at_us = trade.expires_at_s * 1_000_000 + _SETTLING_US
+        if trade.expires_at_s and self._clock_us() >= over_at_us:
+            return ChannelReply(outcome=Outcome.CLOSED, trade_no=trade.trade_no)
+        # An attempt that failed is no end: the payer may try another card until the time-out.
+        waiting = Outcome.ACCEPTED if isinstance(answer, Fields) else answer
+        return ChannelReply(outcome=waiting, trade_no=trade.trade_no)
 
     async def close(self, trade: Trade, *, timeout_s: float) -> ChannelReply:
-        """Say whether a payment is dead: UnionPay has no close, only the time-out it was given.
-
-        What is paid after that, UnionPay gives back by itself. Before, and for some minutes
-        afterwards, the answer is UNKNOWN.
-        """
+        """Say whether a payment is dead: UnionPay has no close, only the time-out it was given."""
         known = await self.query(trade, timeout_s=timeout_s)
-        over_at_us = trade.expires_at_s * 1_000_000 + _SETTLING_US
-        if known.outcome in {Outcome.PAID, Outcome.UNKNOWN}:
+        if known.outcome in {Outcome.PAID, Outcome.CLOSED}:
             return known
-        if not trade.expires_at_s or self._clock_us() < over_at_us:
-            return ChannelReply(outcome=Outcome.UNKNOWN, trade_no=trade.trade_no)
-        return ChannelReply(outcome=Outcome.CLOSED, trade_no=trade.trade_no, raw=known.raw)
+        return ChannelReply(outcome=Outcome.UNKNOWN, trade_no=trade.trade_no)
 
     async def refund(
         self, trade: Trade, refund: RefundRequest, *, timeout_s: float
@@ -156,7 +159,7 @@ class UnionPayChannel:
         if not number:
             known = await self.query(trade, timeout_s=timeout_s)
             if known.outcome is not Outcome.PAID:
-                gone = known.outcome is Outcome.NOT_FOUND
+                gone = known.outcome in {Outcome.NOT_FOUND, Outcome.CLOSED}
                 return _about(trade, refund, Outcome.REJECTED if gone else Outcome.UNKNOWN)
             number = known.channel_trade_no
         wanted = {

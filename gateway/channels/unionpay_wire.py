@@ -30,8 +30,8 @@ _BODY_BYTES_MAX: Final = 65_536
 _FEN: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _CN_PLACE: Final = 2  # 041@licence@company@number
 
-# The authority's choice. Some of UnionPay's are old enough for SHA-1, which is why the library's own
-# check refuses them; both authorities are the account's own settings, never taken from a message.
+# The authority's choice. Some of UnionPay's are old enough for SHA-1, so the library's own check
+# refuses them; both authorities are the account's settings, never taken from a message.
 _CERTIFICATE_HASHES: Final = frozenset({"sha1", "sha256", "sha384", "sha512"})
 
 Digest = Callable[[bytes], str]

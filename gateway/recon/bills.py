@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import alipay, ecny, sandbox, stripe, unionpay, wechat
+from gateway.recon.formats import alipay, ecny, paypal, sandbox, stripe, unionpay, wechat
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
@@ -16,6 +16,7 @@ from gateway.recon.record import Record, window_of
 READERS: Final[dict[str, Reader]] = {
     "alipay": alipay.read,
     "ecny": ecny.read,
+    "paypal": paypal.read,
     "sandbox": sandbox.read,
     "stripe": stripe.read,
     "unionpay": unionpay.read,

@@ -10,6 +10,7 @@ _BEIJING = timezone(timedelta(hours=8))
 CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
     "ecny": _BEIJING,
+    "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,
     # A clearing day begins at 23:00 in Beijing on the evening before.

@@ -52,7 +52,14 @@ def rows_of(
     connection: sqlite3.Connection, protocol: str, day: str, zone: tzinfo = ZONE
 ) -> list[BillRow]:
     """Return the day's payments by the time they were paid and refunds by when they were done."""
-    bounds = day_bounds_us(day, zone)
+    return rows_between(connection, protocol, *day_bounds_us(day, zone))
+
+
+def rows_between(
+    connection: sqlite3.Connection, protocol: str, first_us: int, after_us: int
+) -> list[BillRow]:
+    """Return what moved in a time, microseconds since the epoch, the end excluded."""
+    bounds = (first_us, after_us)
     rows = connection.execute(
         "SELECT channel_trade_no, trade_no, 'PAY', '', amount_minor, currency, paid_at_us AS at_us,"
         " paid_at_us, '', subject, extra"

@@ -5,7 +5,8 @@ A `History` comes from the gateway's database (`gateway.backtest`), from the cac
 keeps, or from a log replayed through the kernel (`replayed`).
 """
 
-from models.backtest.history import History, NoHistory, extended, replayed
+from models.backtest.history import History, NoHistory
+from models.backtest.replaying import extended, replayed
 from models.backtest.report import Report
 from models.backtest.run import backtest, count_hits
 from models.backtest.scoring import BatchModel, load_model

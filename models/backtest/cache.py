@@ -32,6 +32,7 @@ from models.backtest.history import (
     History,
     Ints,
     Mask,
+    columns_of,
 )
 from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
 from risk.features.event import FIELDS
@@ -40,7 +41,6 @@ FORMAT: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 # A part that was replaced stays for readers who have just read the old manifest.
 REPLACED_KEPT_S: Final = 3_600.0
-_TILE_ROWS: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +108,8 @@ def write_part(folder: Path, name: str, rows: PartRows) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    columns: dict[str, Any] = dict(zip(FEATURE_NAMES, _columns_of(rows.features), strict=True))
-    events = _columns_of(rows.events)
+    columns: dict[str, Any] = dict(zip(FEATURE_NAMES, columns_of(rows.features), strict=True))
+    events = columns_of(rows.events)
     columns |= {EVENT_PREFIX + field: events[place] for place, field in enumerate(FIELDS)}
     columns |= {OUTCOME: rows.outcome, SCORE_RAW: rows.score_raw}
     for key, words in ((SCORED_BY, rows.scored_by), (MERCHANT_ID, rows.merchant_id)):
@@ -135,14 +135,6 @@ def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
     with pa.ipc.new_file(str(draft), batch.schema) as file:
         file.write_batch(batch)
     draft.replace(path)
-
-
-def _columns_of(matrix: NDArray[Any]) -> NDArray[Any]:
-    """Turn rows into columns, some rows at a time: each is read once, from the cache."""
-    columns = np.empty((matrix.shape[1], matrix.shape[0]), dtype=matrix.dtype)
-    for low in range(0, matrix.shape[0], _TILE_ROWS):
-        columns[:, low : low + _TILE_ROWS] = matrix[low : low + _TILE_ROWS].T
-    return columns
 
 
 def save_manifest(folder: Path, entries: Sequence[PartEntry], *, now_s: float) -> None:

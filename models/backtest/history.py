@@ -6,9 +6,8 @@ the integers of the event as ``event.<field>``, and what was decided. Parts read
 Labels are the feedback of the log, taken as known at some moment.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -16,13 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backtest.forest import Columns
-from models.backtest.scoring import BatchModel
 from risk.features import event as layout
-from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES, FEATURES
-from risk.features.definition import Feature
+from risk.features.catalogue import FEATURE_HASH, FEATURE_NAMES
 from risk.features.event import FIELDS
-from risk.features.replay import replay
-from risk.state.store import MemoryStateStore
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,6 +33,7 @@ MERCHANT_ID: Final = "merchant_id"
 FEEDBACK_FIELDS: Final = ("seq", "at_us", "ref_seq", "feedback")
 UNKNOWN: Final = -1
 BLOCK_ROWS: Final = 131_072
+_TILE_ROWS: Final = 512
 
 
 class NoHistory(ValueError):
@@ -257,89 +253,9 @@ def feedback_of(events: Ints) -> Ints:
     return np.stack([layout.column(told, name) for name in FEEDBACK_FIELDS], axis=1)
 
 
-def replayed(
-    events: Ints,
-    *,
-    features: tuple[Feature, ...] = (),
-    model: BatchModel | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> History:
-    """Recompute a history from the log alone: every vector anew, and drafts beside them.
-
-    Args:
-        events: The log from its beginning, shape ``(n, EVENT_WIDTH)``.
-        features: Features to compute beside the catalogue's; rules may name them.
-        model: Scores what is replayed while the next stretch is; a back-test with this model
-            need not score again.
-        progress: Told how many events are done, of how many.
-    """
-    count = len(events)
-    store = MemoryStateStore((*FEATURES, *features))
-    names = (*FEATURE_NAMES, *(feature.name for feature in features))
-    if model is not None:
-        model.prepare()
-    # The kernel takes one thread and the trees another.
-    with ThreadPoolExecutor(1) as pool:
-        parts = []
-        for low in range(0, count, BLOCK_ROWS):
-            chunk = events[low : low + BLOCK_ROWS]
-            attempts = layout.column(chunk, "kind") == layout.ATTEMPT
-            matrix = replay(chunk, store=store)[attempts]
-            parts.append(pool.submit(_by_columns, matrix, chunk[attempts], names, model))
-            if progress is not None:
-                progress(low + len(chunk), count)
-        done = tuple(part.result() for part in parts)
-    return History(done, feedback_of(events), names=names)
-
-
-def _by_columns(
-    matrix: Floats, attempts: Ints, names: tuple[str, ...], model: BatchModel | None
-) -> MatrixPart:
-    """Turn rows into columns, as rules read them, and score them if there is a model."""
-    features = np.asfortranarray(matrix)
-    extra, text = {}, {}
-    if model is not None:
-        extra[SCORE_RAW] = model.raw(lambda place: features[:, place], len(features))
-        text[SCORED_BY] = [model.meta.version] * len(attempts)
-    return MatrixPart(features, np.asfortranarray(attempts), names, extra=extra, text=text)
-
-
-def extended(
-    history: History,
-    events: Ints,
-    *,
-    features: tuple[Feature, ...],
-    progress: Callable[[int, int], None] | None = None,
-) -> History:
-    """Give a stored history drafted features: only these are computed, the rest stands.
-
-    Args:
-        history: Decided payments.
-        events: The whole log behind them, shape ``(n, EVENT_WIDTH)``.
-        features: What to compute by replaying it.
-        progress: Told how many events are done, of how many.
-
-    Raises:
-        NoHistory: a payment of the history is not in the log.
-        ValueError: the history holds a feature of that name.
-    """
-    known = [one.name for one in features if one.name in history.names]
-    if known:
-        raise ValueError(f"the history holds {', '.join(known)} already")
-    count = len(events)
-    matrix = replay(
-        events,
-        features=features,
-        progress=None if progress is None else lambda done: progress(done, count),
-    )
-    seqs = layout.column(events, "seq")
-    parts = []
-    for part in history.parts:
-        wanted = part.column(f"{EVENT_PREFIX}seq")
-        rows = np.minimum(np.searchsorted(seqs, wanted), max(count - 1, 0))
-        if not count or (seqs[rows] != wanted).any():
-            raise NoHistory("the log does not hold all payments of the history")
-        added = {one.name: matrix[rows, place] for place, one in enumerate(features)}
-        parts.append(WiderPart(part, added))
-    names = (*history.names, *(feature.name for feature in features))
-    return replace(history, parts=tuple(parts), names=names)
+def columns_of(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Turn rows into columns, some rows at a time: each is read once, from the cache."""
+    columns = np.empty((matrix.shape[1], matrix.shape[0]), dtype=matrix.dtype)
+    for low in range(0, matrix.shape[0], _TILE_ROWS):
+        columns[:, low : low + _TILE_ROWS] = matrix[low : low + _TILE_ROWS].T
+    return columns

@@ -32,7 +32,7 @@ from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 BASE: Final = "http://sandbox.test/sandbox"
 NOTIFY: Final = "http://gateway.test/api/channel/{channel}/notify"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {"stripe": "USD"}
+CURRENCIES: Final[dict[str, str]] = {"paypal": "EUR", "stripe": "USD"}
 
 
 @dataclass

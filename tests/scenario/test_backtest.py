@@ -88,6 +88,15 @@ def test_the_history_holds_what_was_stored_bit_for_bit(world: Assessed) -> None:
     assert history.words("trade_no", np.array([COUNT - 1, 0])) == [f"T{COUNT - 1:06d}", "T000000"]
 
 
+def test_a_history_replayed_in_halves_is_what_was_stored_bit_for_bit(world: Assessed) -> None:
+    again = replayed(load_log(embedded(world.var)), model=setup_of(world).model)
+
+    columns = np.stack([again.column(name) for name in FEATURE_NAMES], axis=1)
+    stored = list(world.decisions.values())
+    assert np.ascontiguousarray(columns).tobytes() == b"".join(one.features for one in stored)
+    assert again.column("score_raw").tolist() == [one.score_raw for one in stored]
+
+
 def test_a_batch_is_scored_as_its_payments_one_by_one(world: Assessed) -> None:
     model = load_model(world.var / "bundles", "m1")
     rows = np.stack([np.frombuffer(d.features) for d in world.decisions.values()])

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, ecny, house, stripe, unionpay, wechat
+from gateway.sandbox.protocols import alipay, ecny, house, paypal, stripe, unionpay, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
     alipay.Alipay,
     ecny.Ecny,
     house.House,
+    paypal.PayPal,
     stripe.Stripe,
     unionpay.UnionPay,
     wechat.WeChat,
