@@ -69,6 +69,7 @@ class Trade:
         amount_minor: What is to be paid, minor units of `currency`.
         currency: ISO 4217 code.
         created_at_us: When the order was made, microseconds since the epoch.
+        expires_at_s: When the payment dies by itself, Unix time, seconds; 0 if nobody knows.
     """
 
     trade_no: str
@@ -76,6 +77,7 @@ class Trade:
     amount_minor: int
     currency: str
     created_at_us: int
+    expires_at_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

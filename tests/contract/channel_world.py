@@ -112,6 +112,7 @@ class World:
             amount_minor=request.amount_minor,
             currency=request.currency,
             created_at_us=request.created_at_us,
+            expires_at_s=request.expires_at_s,
         )
 
     def refund_of(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, bnpl, ecny, evm, house, paypal, stripe, wechat
+from gateway.sandbox.protocols import alipay, bnpl, ecny, evm, house, paypal, stripe, unionpay, wechat
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
@@ -16,6 +16,7 @@ PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
     house.House,
     paypal.PayPal,
     stripe.Stripe,
+    unionpay.UnionPay,
     wechat.WeChat,
 )
 
