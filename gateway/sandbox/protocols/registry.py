@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, bnpl, ecny, evm, house, paypal, stripe, unionpay, wechat
+from gateway.sandbox.protocols import (
+    alipay,
+    bnpl,
+    ecny,
+    evm,
+    house,
+    paypal,
+    stripe,
+    unionpay,
+    wechat,
+)
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
