@@ -60,6 +60,7 @@ _TOLD_BY: Final = {
     "fraud_sum": FRAUD,
     "genuine": GENUINE,
 }
+_ANY: Final = 1 << ATTEMPTED | sum(1 << told for told in set(_TOLD_BY.values()))
 # Kept besides: what a part is made from.
 _MADE_FROM: Final = {NEED_GAPS: NEED_RING, NEED_SHIFT: NEED_RING | NEED_PROFILE}
 
@@ -98,12 +99,14 @@ def is_kept(cell: str) -> bool:
 def _noted(names: set[str]) -> int:
     """Return which events change these cells of a row's history: a bit each, by feedback.
 
-    What is kept of all time changes with every event and isn't meant here.
+    What is kept of all time changes with every event and isn't meant here. Profiles count attempts
+    alone, but whatever is written fades them.
     """
     noted = 0
-    for _, part in _PARTS:
+    for bit, part in _PARTS:
         for name in names.intersection(part):
             noted |= 1 << _TOLD_BY.get(name.rpartition("_")[0], ATTEMPTED)
+            noted |= _ANY if bit & (NEED_PROFILE | NEED_SHIFT) else 0
     return noted
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risk.decision import Feedback
 from risk.features import entities
 from risk.features.catalogue import FEATURES, PLACES
 from risk.features.definition import Feature, cells_of
@@ -25,7 +26,7 @@ def test_all_but_the_graph_can_be_split_by_entity() -> None:
     assert not entities.suits(cells_of(FEATURES))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(stream=st.one_of(streams, busy_streams), features=subsets)
 def test_a_few_features_are_columns_of_the_whole(
     stream: list[Act], features: tuple[Feature, ...]
@@ -51,6 +52,20 @@ def test_the_fields_named_as_needed_are_enough(
     assert (
         found.tobytes() == replay(events, features=features)[events[:, KIND] == ATTEMPT].tobytes()
     )
+
+
+def test_feedback_fades_a_profile_whatever_else_is_read() -> None:
+    days = [*[0] * 17, 3, 3, 0]  # A month of the engine ends between the fourth and the sixth day.
+    kinds = [*[None] * 18, Feedback.FAILED, None]
+    stream = [
+        Act(day * 86_400, (0,) * 7, int(place == 16), None, kind, 0)
+        for place, (day, kind) in enumerate(zip(days, kinds, strict=True))
+    ]
+    events = events_of(stream)
+    features = (FEATURES[PLACES["amount_merchant_rank"]],)
+    whole = replay(events)[:, [PLACES["amount_merchant_rank"]]]
+
+    assert replay(events, features=features).tobytes() == whole.tobytes()
 
 
 def test_many_groups_of_entities_are_kept_apart() -> None:
