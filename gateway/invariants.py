@@ -176,10 +176,10 @@ def notifications_go(conn: Connection, now_us: int) -> Finding:
              AND n.event_id = o.trade_no || '\\:SUCCESS'
            WHERE o.status IN ('SUCCESS', 'REFUND') AND NOT coalesce(
              n.status = 'DELIVERED'
-             OR (n.status = 'PENDING'
-                 AND max(n.next_attempt_at_us, n.lease_until_us) > :overdue_us)
+             OR (n.status = 'PENDING' AND (n.next_attempt_at_us > :overdue_us
+                                           OR n.lease_until_us > :overdue_us))
              OR (n.status = 'GIVEN_UP'
-                 AND n.first_attempt_at_us < :given_up_us), 0)
+                 AND n.first_attempt_at_us < :given_up_us), FALSE)
            LIMIT 1""",
         detail,
         overdue_us=now_us - NOTIFY_GRACE_US,

@@ -23,7 +23,9 @@ class Settings(BaseSettings):
 
     var: Path = Field(Path("var"), description="Folder of all embedded state.")
     database_url: str = Field(
-        "", description="The database: sqlite:///FILE; empty: yumen.db in the folder above."
+        "",
+        description="The database: postgresql://USER@HOST/NAME or sqlite:///FILE; empty: yumen.db "
+        "in the folder above.",
     )
     host: str = Field("127.0.0.1", description="Address the servers bind to.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the gateway.")

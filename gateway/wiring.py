@@ -284,7 +284,7 @@ def _context(
 ) -> Context:
     log = EventLog()
     return Context(
-        writer=database.writer(prologue=log.write, committed=log.committed),
+        writer=database.writer(prologue=log.write, committed=log.committed, doubted=log.doubted),
         reader=database.reader(),
         raw_reader=database.raw_reader(),
         risk=risk,

@@ -133,7 +133,8 @@ def _turnover(conn: Connection) -> dict[str, str]:
     """Sum of all debits, of all credits, and their difference, in each currency."""
     rows = conn.execute(
         text(
-            "SELECT currency, sum(max(amount_minor, 0)), sum(min(amount_minor, 0)),"
+            "SELECT currency, sum(CASE WHEN amount_minor > 0 THEN amount_minor ELSE 0 END),"
+            " sum(CASE WHEN amount_minor < 0 THEN amount_minor ELSE 0 END),"
             " sum(amount_minor) FROM ledger_postings GROUP BY currency ORDER BY currency"
         )
     )

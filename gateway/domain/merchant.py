@@ -85,7 +85,7 @@ class Algorithm(StrEnum):
     @property
     def is_shared(self) -> bool:
         """Whether both sides know one secret; otherwise each signs with a pair of its own."""
-        return self not in (Algorithm.RSA2, Algorithm.SM2)
+        return self is not Algorithm.RSA2 and self is not Algorithm.SM2
 
 
 @dataclass(frozen=True, slots=True)

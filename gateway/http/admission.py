@@ -117,6 +117,7 @@ async def _verifying(
     keys: tuple[MerchantKey, ...], params: Params, signature: str
 ) -> MerchantKey | None:
     """Find the key that verifies; SM2 costs milliseconds of CPU, so it leaves the loop."""
-    if any(key.algorithm is Algorithm.SM2 for key in keys):
-        return await asyncio.to_thread(verify_any, keys, params, signature)
+    for key in keys:
+        if key.algorithm is Algorithm.SM2:
+            return await asyncio.to_thread(verify_any, keys, params, signature)
     return verify_any(keys, params, signature)

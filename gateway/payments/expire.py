@@ -75,6 +75,6 @@ async def close_at_channel(context: Context, order: Order, reason: str) -> bool:
 
 
 def _close(conn: Connection, trade_no: str, reason: str, now_us: int) -> None:
-    order = orders.get(conn, trade_no)
+    order = orders.hold(conn, trade_no)
     if order is not None and order.status in _UNPAID:
         close_order(conn, order, reason, now_us)

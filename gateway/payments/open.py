@@ -151,7 +151,7 @@ def _may_leave(context: Context, order: Order) -> bool:
 
 
 def _opened(conn: Connection, asked: Order, reply: ChannelReply) -> Order:
-    order = orders.get(conn, asked.trade_no)
+    order = orders.hold(conn, asked.trade_no)
     if order is None:
         raise LookupError(asked.trade_no)
     if order.status != Status.CREATED or order.channel != asked.channel:
@@ -168,7 +168,7 @@ def _opened(conn: Connection, asked: Order, reply: ChannelReply) -> Order:
 
 
 def _refused(conn: Connection, asked: Order, now_us: int) -> Order:
-    order = orders.get(conn, asked.trade_no)
+    order = orders.hold(conn, asked.trade_no)
     if order is None:
         raise LookupError(asked.trade_no)
     if order.status != Status.CREATED or order.channel != asked.channel:

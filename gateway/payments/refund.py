@@ -82,7 +82,7 @@ def _intent(
 
 
 def _reserve(conn: Connection, trade_no: str, amount_minor: int) -> None:
-    order = orders.get(conn, trade_no)
+    order = orders.hold(conn, trade_no)
     if order is None:
         raise OrderNotFound(trade_no)
     if order.status != Status.SUCCESS:

@@ -78,7 +78,7 @@ async def review_order(context: Context, trade_no: str, opinion: Opinion) -> Ord
     now_us = context.clock_us()
 
     def decide(conn: Connection) -> Order:
-        order = orders.get(conn, trade_no)
+        order = orders.hold(conn, trade_no)
         if order is None:
             raise OrderNotFound(trade_no)
         if not _is_held(order) or order.version != opinion.version:

@@ -22,11 +22,13 @@ from gateway.store.schema import upsert
 from gateway.store.tables import channel_facts
 from risk.decision import Feedback
 
-_RECORD = upsert(channel_facts).on_conflict_do_nothing()
+_RECORD = upsert(channel_facts).on_conflict_do_nothing().returning(channel_facts.c.event_id)
 _JUDGE = (
     update(channel_facts)
     .where(
-        channel_facts.c.channel == bindparam("by"), channel_facts.c.event_id == bindparam("event")
+        channel_facts.c.merchant_id == bindparam("whose"),
+        channel_facts.c.channel == bindparam("by"),
+        channel_facts.c.event_id == bindparam("event"),
     )
     .values(verdict=bindparam("verdict"))
 )
@@ -55,21 +57,30 @@ def apply_fact(conn: Connection, channel: str, fact: ChannelReply, now_us: int) 
     Returns:
         What became of it. Everything but UNKNOWN_ORDER is recorded and may be acknowledged.
     """
-    order = orders.get(conn, fact.trade_no)
+    order = orders.hold(conn, fact.trade_no)
     if order is None or order.channel != channel:
         return Verdict.UNKNOWN_ORDER
-    if not _record(conn, channel, fact, now_us):
+    if not _record(conn, order, fact, now_us):
         return Verdict.REPEATED
     verdict = _apply(conn, order, fact, now_us)
-    conn.execute(_JUDGE, {"by": channel, "event": fact.event_id, "verdict": verdict.value})
+    conn.execute(
+        _JUDGE,
+        {
+            "whose": order.merchant_id,
+            "by": channel,
+            "event": fact.event_id,
+            "verdict": verdict.value,
+        },
+    )
     return verdict
 
 
-def _record(conn: Connection, channel: str, fact: ChannelReply, now_us: int) -> bool:
+def _record(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> bool:
     written = conn.execute(
         _RECORD,
         {
-            "channel": channel,
+            "merchant_id": order.merchant_id,
+            "channel": order.channel,
             "event_id": fact.event_id,
             "trade_no": fact.trade_no,
             "outcome": fact.outcome.value,
@@ -79,7 +90,7 @@ def _record(conn: Connection, channel: str, fact: ChannelReply, now_us: int) -> 
             "received_at_us": now_us,
         },
     )
-    return written.rowcount == 1
+    return written.first() is not None
 
 
 def _apply(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
@@ -208,13 +219,19 @@ def _refunded(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -
     return Verdict.APPLIED if done else Verdict.REPEATED
 
 
-def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
-    """Book a refund that the channel has made; False if that was done before."""
-    if not orders.settle_refund(conn, refund, RefundStatus.SUCCESS, now_us):
-        return False
-    order = orders.get(conn, refund.trade_no)
+def _held(conn: Connection, refund: Refund) -> Order:
+    """The refund's order, locked before the refund itself: everybody locks in this order."""
+    order = orders.hold(conn, refund.trade_no)
     if order is None:
         raise RuntimeError(f"refund {refund.refund_no} has no order")
+    return order
+
+
+def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
+    """Book a refund that the channel has made; False if that was done before."""
+    order = _held(conn, refund)
+    if not orders.settle_refund(conn, refund, RefundStatus.SUCCESS, now_us):
+        return False
     refunded_minor = order.refunded_minor + refund.amount_minor
     back = charges.of_refund(conn, order, refunded_minor)
     returned = {
@@ -259,11 +276,9 @@ def finish_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
 
 def fail_refund(conn: Connection, refund: Refund, now_us: int) -> bool:
     """Give back what a refund had reserved, once the channel refused it for good."""
+    order = _held(conn, refund)
     if not orders.settle_refund(conn, refund, RefundStatus.FAIL, now_us):
         return False
-    order = orders.get(conn, refund.trade_no)
-    if order is None:
-        raise RuntimeError(f"refund {refund.refund_no} has no order")
     orders.change(
         conn, order, refund_reserved_minor=order.refund_reserved_minor - refund.amount_minor
     )

@@ -38,19 +38,27 @@ def alerts_since(reader: Reader, since_us: int) -> tuple[AlertRow, ...]:
         ReaderError: if the database can't be read.
     """
     alerts = tables.alerts.c
-    # With a bare column beside max(), SQLite takes it from the row of the maximum.
-    statement = (
+    newest = func.row_number().over(
+        partition_by=alerts.kind, order_by=(alerts.last_at_us.desc(), alerts.minute_at_us.desc())
+    )
+    ranked = (
         select(
             alerts.kind,
             alerts.severity,
             alerts.detail,
-            func.min(alerts.first_at_us),
-            func.max(alerts.last_at_us).label("latest_us"),
-            func.sum(alerts["count"]),
+            func.min(alerts.first_at_us).over(partition_by=alerts.kind).label("first_at_us"),
+            alerts.last_at_us,
+            func.sum(alerts["count"]).over(partition_by=alerts.kind).label("count"),
+            newest.label("place"),
         )
         .where(alerts.last_at_us >= since_us)
-        .group_by(alerts.kind)
-        .order_by(func.max(alerts.last_at_us).desc(), alerts.kind)
+        .subquery()
+    )
+    of = ranked.c
+    statement = (
+        select(of.kind, of.severity, of.detail, of.first_at_us, of.last_at_us, of["count"])
+        .where(of.place == 1)
+        .order_by(of.last_at_us.desc(), of.kind)
         .limit(KINDS_COUNT_MAX)
     )
     return tuple(AlertRow(*row) for row in fetch(reader, statement))

@@ -100,8 +100,15 @@ class Database(ABC):
         *,
         prologue: Callable[[Raw], int] = lambda _raw: 0,
         committed: Callable[[int], None] = lambda _count: None,
+        doubted: Callable[[], None] = lambda: None,
     ) -> Writer:
-        """Return this process's writer; see `Writer` for the arguments."""
+        """Return this process's writer.
+
+        Args:
+            prologue: See `Writer`.
+            committed: See `Writer`.
+            doubted: Told when it is not known how a commit ended.
+        """
 
     @abstractmethod
     def changing(self) -> AbstractContextManager[Connection]:
@@ -144,7 +151,7 @@ def database_at(url: str, var: Path) -> Database:
     """Return the database of a URL, or the embedded one of a folder if the URL is empty.
 
     Args:
-        url: ``sqlite:///relative/or//absolute/file.db``, or empty.
+        url: ``postgresql://user@host/name``, ``sqlite:///relative/or//absolute/file.db``, or empty.
         var: Folder of the embedded state.
 
     Raises:
@@ -155,9 +162,17 @@ def database_at(url: str, var: Path) -> Database:
     scheme, _, rest = url.partition("://")
     if not url:
         return embedded(var)
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        try:
+            from gateway.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise Refused(
+                f"PostgreSQL needs psycopg: pip install 'yumen[postgres]' ({error})"
+            ) from error
+        return PostgresDatabase(url)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return SqliteDatabase(Path(rest[1:]))
-    raise Refused(f"a database is sqlite:///FILE, was {scheme}://…")
+    raise Refused(f"a database is postgresql://USER@HOST/NAME or sqlite:///FILE, was {scheme}://…")
 
 
 def embedded(var: Path) -> Database:

@@ -8,36 +8,75 @@ and ride again: the state in memory never runs ahead of the log for good.
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, zip_longest
 
 from gateway.store.chain import append_events
 from gateway.store.raw import Raw
 from risk.decision import LogEvent
 
+Row = tuple[int, str, int, str, bytes]
+
 _INSERT = "INSERT INTO risk_events (seq, kind, at_us, trade_no, payload) VALUES (?, ?, ?, ?, ?)"
+_STORED = "SELECT seq, payload FROM risk_events WHERE seq >= ? ORDER BY seq"
+
+
+class LogForked(RuntimeError):
+    """The log holds events that this process never gave a place: another owner wrote them."""
 
 
 class EventLog:
-    """Events that have a place but are not yet on disk."""
+    """Events that have a place but are not yet on disk.
+
+    `append` belongs to the event loop; the writer may call the rest on a thread of its own, one
+    call at a time. What is appended meanwhile rides with the next transaction.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, str, int, str, bytes]] = deque()
+        self._waiting: deque[Row] = deque()
+        self._newest_seq: int | None = None  # Until the first event there is nothing to compare.
+        self._in_doubt = False
 
     def append(self, event: LogEvent) -> None:
         """Take an event; it goes to disk with the next transaction."""
         self._waiting.append((event.seq, event.kind, event.at_us, event.trade_no, event.payload))
+        self._newest_seq = event.seq
 
     def write(self, raw: Raw) -> int:
-        """Insert and chain all waiting events; return how many (`Writer`'s prologue)."""
-        if self._waiting:
-            raw.executemany(_INSERT, self._waiting)
-            append_events(raw, self._waiting)
-        return len(self._waiting)
+        """Insert and chain all waiting events; return how many (`Writer`'s prologue).
+
+        Raises:
+            LogForked: others wrote to the log; nothing of this process may be acknowledged.
+        """
+        waiting = list(self._waiting)
+        missing = self._missing(raw, waiting) if self._in_doubt else waiting
+        if missing:
+            raw.executemany(_INSERT, missing)
+            append_events(raw, missing)
+        return len(waiting)
 
     def committed(self, count: int) -> None:
         """Forget the first `count` events: they are on disk (`Writer`'s after-commit)."""
+        self._in_doubt = False
         for _ in range(count):
             self._waiting.popleft()
+
+    def doubted(self) -> None:
+        """Look what is on disk before anything is written again: a commit ended nobody knows how.
+
+        The events of that commit are either all there or none is, so the waiting ones that are
+        there already are left out.
+        """
+        self._in_doubt = True
+
+    def _missing(self, raw: Raw, waiting: list[Row]) -> list[Row]:
+        if self._newest_seq is None:
+            return waiting
+        first_seq = waiting[0][0] if waiting else self._newest_seq + 1
+        stored = raw.execute(_STORED, (first_seq,)).fetchall()
+        for mine, (seq, payload) in zip_longest(waiting[: len(stored)], stored):
+            if mine is None or (mine[0], mine[4]) != (seq, payload):
+                raise LogForked(f"another gateway gave number {seq} of the log; restart this one")
+        return waiting[len(stored) :]
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -1,9 +1,10 @@
-"""Tables of accounts at payment systems and of what merchants are paid out."""
+"""Tables of the ledger, of accounts at payment systems and of what merchants are paid out."""
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -14,6 +15,35 @@ from sqlalchemy import (
 )
 
 from gateway.store.schema import metadata
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("merchant_id", Text, nullable=False),
+    Column("entry_id", Text, nullable=False),
+    Column("trade_no", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # PAY | REFUND | LATE | LATE_REFUND
+    Column("created_at_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "entry_id"),
+    Index("ix_ledger_entries_created_at_us", "created_at_us"),
+)
+
+ledger_postings = Table(
+    "ledger_postings",
+    metadata,
+    Column("merchant_id", Text, nullable=False),
+    Column("entry_id", Text, nullable=False),
+    Column("line_no", Integer, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),  # Debit positive, credit negative.
+    Column("currency", Text, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "entry_id", "line_no"),
+    ForeignKeyConstraint(
+        ["merchant_id", "entry_id"], ["ledger_entries.merchant_id", "ledger_entries.entry_id"]
+    ),
+    CheckConstraint("amount_minor <> 0", name="moves_something"),
+    Index("ix_ledger_postings_account", "account", "currency"),
+)
 
 channel_accounts = Table(
     "channel_accounts",

@@ -6,12 +6,11 @@ the order's history a path in that table, whatever arrives twice, late or at onc
 """
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from gateway.domain.order import Status, advance
@@ -164,6 +163,20 @@ def get(conn: Connection, trade_no: str) -> Order | None:
     return None if row is None else Order(**row)
 
 
+_HOLD = _GET.with_for_update()
+
+
+def hold(conn: Connection, trade_no: str) -> Order | None:
+    """Read an order in order to change it: nobody else changes it before this transaction ends.
+
+    Args:
+        conn: The writer's connection.
+        trade_no: The gateway's number.
+    """
+    row = conn.execute(_HOLD, {"trade_no": trade_no}).mappings().first()
+    return None if row is None else Order(**row)
+
+
 def move(conn: Connection, order: Order, target: Status, **changes: Any) -> Order | None:  # noqa: ANN401 - column values
     """Move an order along one arrow of the transition table, if it still stands where it stood.
 
@@ -283,59 +296,3 @@ def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> No
         .where(refunds.c.merchant_id == refund.merchant_id, refunds.c.refund_no == refund.refund_no)
         .values(attempts=refunds.c.attempts + 1, next_try_at_us=next_try_at_us)
     )
-
-
-def due_refunds(conn: Connection, now_us: int, limit: int) -> list[Refund]:
-    """Return refunds under way whose channel should be asked now, oldest first."""
-    rows = conn.execute(
-        select(*_REFUND_COLUMNS)
-        .where(
-            and_(
-                refunds.c.status == RefundStatus.PROCESSING.value,
-                refunds.c.next_try_at_us <= now_us,
-            )
-        )
-        .order_by(refunds.c.next_try_at_us)
-        .limit(limit)
-    ).mappings()
-    return [Refund(**row) for row in rows]
-
-
-def due_orders(conn: Connection, now_us: int, limit: int) -> list[Order]:
-    """Return unpaid orders whose time is over, oldest first."""
-    rows = conn.execute(
-        select(*_ORDER_COLUMNS)
-        .where(
-            orders.c.status.in_([Status.CREATED.value, Status.WAIT_PAY.value]),
-            orders.c.expires_at_us <= now_us,
-        )
-        .order_by(orders.c.expires_at_us)
-        .limit(limit)
-    ).mappings()
-    return [Order(**row) for row in rows]
-
-
-def waiting_orders(conn: Connection, channels: Collection[str], limit: int) -> list[Order]:
-    """Return orders that wait for their payer at some of the channels, newest first."""
-    rows = conn.execute(
-        select(*_ORDER_COLUMNS)
-        .where(orders.c.status == Status.WAIT_PAY.value, orders.c.channel.in_(channels))
-        .order_by(orders.c.created_at_us.desc())
-        .limit(limit)
-    ).mappings()
-    return [Order(**row) for row in rows]
-
-
-def unopened_orders(conn: Connection, before_us: int, limit: int) -> list[Order]:
-    """Return approved orders that a crash or a silent channel left in CREATED, oldest first."""
-    rows = conn.execute(
-        select(*_ORDER_COLUMNS)
-        .where(
-            orders.c.status == Status.CREATED.value,
-            orders.c.status_reason == "",
-            orders.c.created_at_us <= before_us,
-        )
-        .order_by(orders.c.created_at_us)
-        .limit(limit)
-    ).mappings()
-    return [Order(**row) for row in rows]

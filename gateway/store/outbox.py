@@ -7,7 +7,7 @@ double them (each has an identity derived from its cause).
 
 import json
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, and_, bindparam, func, insert, select
 
 from gateway.domain.ledger import Entry
 from gateway.domain.money import to_major
@@ -28,7 +28,16 @@ from risk.decision import Feedback
 _ENTRY = insert(ledger_entries)
 _POSTING = insert(ledger_postings)
 _NOTIFICATION = upsert(notifications).on_conflict_do_nothing()
-_EVENT = insert(order_events)
+_OF_ORDER = and_(
+    order_events.c.merchant_id == bindparam("of_merchant"),
+    order_events.c.trade_no == bindparam("of_trade"),
+)
+# Nobody else numbers events of an order meanwhile: whoever publishes has changed, or holds, it.
+_EVENT = insert(order_events).values(
+    event_no=select(func.coalesce(func.max(order_events.c.event_no), 0) + 1)
+    .where(_OF_ORDER)
+    .scalar_subquery()
+)
 _REPORT = insert(risk_inbox)
 
 
@@ -113,6 +122,8 @@ def publish(
     conn.execute(
         _EVENT,
         {
+            "of_merchant": order.merchant_id,
+            "of_trade": order.trade_no,
             "merchant_id": order.merchant_id,
             "trade_no": order.trade_no,
             "kind": kind,

@@ -8,9 +8,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection
+
+RAW = "raw"  # Where a SQLAlchemy connection keeps its `Raw`.
 
 
 class Rows(Protocol):
@@ -42,15 +44,17 @@ class Raw(Protocol):
 
 
 def raw_of(conn: Connection) -> Raw:
-    """Return the driver's connection behind SQLAlchemy's, inside the same transaction.
-
-    Raises:
-        TypeError: it is a driver that the gateway doesn't know.
-    """
+    """Return the driver's connection behind SQLAlchemy's, inside the same transaction."""
+    raw: Raw | None = conn.info.get(RAW)
+    if raw is not None:
+        return raw
     driver = conn.connection.driver_connection
-    if not isinstance(driver, sqlite3.Connection):
-        raise TypeError(f"no driver of ours: {type(driver)}")
-    return driver
+    if isinstance(driver, sqlite3.Connection):
+        return driver
+    from gateway.store.postgres import PostgresRaw  # Its driver is not installed everywhere.
+
+    made: Raw = conn.info.setdefault(RAW, PostgresRaw(cast("Any", driver)))
+    return made
 
 
 @contextmanager
@@ -61,7 +65,13 @@ def steady(raw: Raw) -> Iterator[None]:
         raw: A connection outside a transaction.
     """
     if not isinstance(raw, sqlite3.Connection):
-        raise TypeError(f"no driver of ours: {type(raw)}")
+        from gateway.store.postgres import PostgresRaw
+
+        if not isinstance(raw, PostgresRaw):
+            raise TypeError(f"no driver of ours: {type(raw)}")
+        with raw.steady():
+            yield
+        return
     text_factory = raw.text_factory
     # A changed byte may leave text that is no UTF-8; it must be found, not stumbled over.
     raw.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")

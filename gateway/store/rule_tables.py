@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.store.schema import metadata
+from gateway.store.schema import metadata, only_where
 
 change_counters = Table(
     "change_counters",
@@ -51,7 +51,7 @@ rules = Table(
         "name",
         "state",
         unique=True,
-        sqlite_where=text("state IN ('SHADOW', 'LIVE')"),
+        **only_where("state IN ('SHADOW', 'LIVE')"),
     ),
 )
 
@@ -98,7 +98,7 @@ list_entries = Table(
         "kind",
         "number",
         unique=True,
-        sqlite_where=text("removed_version = 0"),
+        **only_where("removed_version = 0"),
     ),
     Index("ix_list_entries_number", "kind", "number"),
 )

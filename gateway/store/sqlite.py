@@ -124,6 +124,7 @@ class SqliteDatabase(Database):
         *,
         prologue: Callable[[Raw], int] = lambda _raw: 0,
         committed: Callable[[int], None] = lambda _count: None,
+        doubted: Callable[[], None] = lambda: None,  # noqa: ARG002 - a local COMMIT is never in doubt
     ) -> Writer:
         return SqliteWriter(self.path, prologue=prologue, committed=committed)
 

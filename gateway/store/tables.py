@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from gateway.store.money_tables import channel_accounts as channel_accounts
+from gateway.store.money_tables import ledger_entries as ledger_entries
+from gateway.store.money_tables import ledger_postings as ledger_postings
 from gateway.store.money_tables import settlements as settlements
 from gateway.store.onboarding_tables import applications as applications
 from gateway.store.onboarding_tables import approvals as approvals
@@ -36,12 +38,13 @@ from gateway.store.rule_tables import lists as lists
 from gateway.store.rule_tables import rule_sets as rule_sets
 from gateway.store.rule_tables import rules as rules
 from gateway.store.schema import metadata as metadata
+from gateway.store.schema import only_where
 
 merchants = Table(
     "merchants",
     metadata,
     Column("merchant_id", Text, primary_key=True),
-    Column("app_id", Text, nullable=False, unique=True),
+    Column("app_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("mcc", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
@@ -103,6 +106,8 @@ orders = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
     # '' or '<step>:<cause>' of a decision that the full risk path did not make alone.
     Column("risk_degraded", Text, nullable=False, server_default=""),
+    # Until when a worker has it to itself: see gateway.store.claims.
+    Column("lease_until_us", BigInteger, nullable=False, server_default=text("0")),
     # Accounts that refused or closed it before, separated by blanks.
     Column("tried_channels", Text, nullable=False, server_default=""),
     # Charged when it was paid; given back in proportion to refunds.
@@ -121,8 +126,8 @@ orders = Table(
     CheckConstraint(
         "status IN ('CREATED', 'WAIT_PAY', 'SUCCESS', 'REFUND', 'CLOSED')", name="status_known"
     ),
-    Index("ix_orders_trade_no", "trade_no", unique=True),
-    Index("ix_orders_due", "expires_at_us", sqlite_where=text("status IN ('CREATED','WAIT_PAY')")),
+    Index("ix_orders_trade_no", "trade_no"),
+    Index("ix_orders_due", "expires_at_us", **only_where("status IN ('CREATED','WAIT_PAY')")),
     Index("ix_orders_created_at_us", "created_at_us"),
 )
 
@@ -236,13 +241,14 @@ risk_inbox = Table(
     Column("source", Text, nullable=False),  # channel | chargeback | review | history
     Column("known_at_us", BigInteger, nullable=False),
     Column("seq", BigInteger),  # NULL until placed.
-    Index("ix_risk_inbox_open", "id", sqlite_where=text("seq IS NULL")),
+    Index("ix_risk_inbox_open", "id", **only_where("seq IS NULL")),
 )
 
 channel_facts = Table(
     "channel_facts",
     metadata,
     # What a channel told us, once each: the inbox of notifications and query answers.
+    Column("merchant_id", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     Column("trade_no", Text, nullable=False),
@@ -251,7 +257,7 @@ channel_facts = Table(
     Column("verdict", Text, nullable=False),  # APPLIED | REPEATED | LATE | MISMATCH | UNKNOWN_ORDER
     Column("raw", LargeBinary, nullable=False),
     Column("received_at_us", BigInteger, nullable=False),
-    PrimaryKeyConstraint("channel", "event_id"),
+    PrimaryKeyConstraint("merchant_id", "channel", "event_id"),
     Index("ix_channel_facts_trade_no", "trade_no"),
 )
 
@@ -274,41 +280,13 @@ refunds = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("finished_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("channel_refund_no", Text, nullable=False, server_default=""),
+    Column("lease_until_us", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("merchant_id", "refund_no"),
     UniqueConstraint("merchant_id", "out_refund_no"),
     ForeignKeyConstraint(["merchant_id", "trade_no"], ["orders.merchant_id", "orders.trade_no"]),
     CheckConstraint("amount_minor > 0", name="amount_positive"),
     Index("ix_refunds_trade_no", "trade_no"),
-    Index("ix_refunds_due", "next_try_at_us", sqlite_where=text("status = 'PROCESSING'")),
-)
-
-ledger_entries = Table(
-    "ledger_entries",
-    metadata,
-    Column("merchant_id", Text, nullable=False),
-    Column("entry_id", Text, nullable=False),
-    Column("trade_no", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # PAY | REFUND | LATE | LATE_REFUND
-    Column("created_at_us", BigInteger, nullable=False),
-    PrimaryKeyConstraint("merchant_id", "entry_id"),
-    Index("ix_ledger_entries_created_at_us", "created_at_us"),
-)
-
-ledger_postings = Table(
-    "ledger_postings",
-    metadata,
-    Column("merchant_id", Text, nullable=False),
-    Column("entry_id", Text, nullable=False),
-    Column("line_no", Integer, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("amount_minor", BigInteger, nullable=False),  # Debit positive, credit negative.
-    Column("currency", Text, nullable=False),
-    PrimaryKeyConstraint("merchant_id", "entry_id", "line_no"),
-    ForeignKeyConstraint(
-        ["merchant_id", "entry_id"], ["ledger_entries.merchant_id", "ledger_entries.entry_id"]
-    ),
-    CheckConstraint("amount_minor <> 0", name="moves_something"),
-    Index("ix_ledger_postings_account", "account", "currency"),
+    Index("ix_refunds_due", "next_try_at_us", **only_where("status = 'PROCESSING'")),
 )
 
 notifications = Table(
@@ -330,22 +308,23 @@ notifications = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("delivered_at_us", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("merchant_id", "event_id"),
-    Index("ix_notifications_due", "next_attempt_at_us", sqlite_where=text("status = 'PENDING'")),
+    Index("ix_notifications_due", "next_attempt_at_us", **only_where("status = 'PENDING'")),
     Index("ix_notifications_trade_no", "trade_no"),
 )
 
 order_events = Table(
     "order_events",
     metadata,
-    # What other systems follow: one row per change of an order, in the order of commit.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    # What other systems follow: one row per change of an order, numbered from 1 in each order.
     Column("merchant_id", Text, nullable=False),
     Column("trade_no", Text, nullable=False),
+    Column("event_no", Integer, nullable=False),
     # HELD | PAID | RELEASED (free inventory and coupons) | REFUNDED | LATE_PAYMENT
     Column("kind", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("detail", Text, nullable=False, server_default=""),
     Column("created_at_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "trade_no", "event_no"),
     Index("ix_order_events_trade_no", "trade_no"),
 )
 

@@ -14,14 +14,15 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Boolean, Connection, literal_column, update
 
 from gateway.domain.urls import address_allowed, check_url
 from gateway.payments.context import Context
+from gateway.store.claims import Due as DueRows
 from gateway.store.tables import notifications
 
 RETRY_DELAYS_S = (120, 600, 1_800, 3_600, 7_200, 21_600, 43_200)  # Binding: spec, "通知重试".
@@ -65,6 +66,12 @@ class Due:
     first_attempt_at_us: int
 
 
+_NAMES = tuple(field.name for field in fields(Due))
+_PENDING = literal_column(
+    "notifications.status = 'PENDING'", Boolean
+)  # As the partial index says it.
+
+
 class Notifier:
     """Sends what is due, each try signed afresh, and writes down how it went."""
 
@@ -80,15 +87,20 @@ class Notifier:
         """Send all that is due, up to a batch; return how many were tried."""
         now_us = self._context.clock_us()
         with self._context.reader.connect() as conn:
-            waiting = conn.execute(_due(now_us).limit(1)).first()
-        if waiting is None:
-            return 0
+            if not due_notifications(now_us).is_any(conn, now_us):
+                return 0
         lease_until_us = now_us + int((self._timeout_s + LEASE_SLACK_S) * 1e6)
-        batch = await self._context.writer.run(lambda conn: _claim(conn, now_us, lease_until_us))
+        batch = await self._context.writer.run(
+            lambda conn: due_notifications(now_us).claim(
+                conn, now_us=now_us, lease_until_us=lease_until_us, limit=BATCH_COUNT
+            )
+        )
         problems = await asyncio.gather(*(self._tell(due) for due in batch))
         done_us = self._context.clock_us()
         await self._context.writer.run(
-            lambda conn: _note(conn, list(zip(batch, problems, strict=True)), done_us)
+            lambda conn: _note(
+                conn, list(zip(batch, problems, strict=True)), lease_until_us, done_us
+            )
         )
         return len(batch)
 
@@ -142,40 +154,18 @@ class Notifier:
         return pinned, {"host": parts.netloc}, {"sni_hostname": host}
 
 
-def _due(now_us: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of these columns
-    return (
-        select(
-            notifications.c.merchant_id,
-            notifications.c.event_id,
-            notifications.c.notify_url,
-            notifications.c.payload,
-            notifications.c.attempts,
-            notifications.c.first_attempt_at_us,
-        )
-        .where(
-            notifications.c.status == "PENDING",
-            notifications.c.next_attempt_at_us <= now_us,
-            notifications.c.lease_until_us <= now_us,
-        )
-        .order_by(notifications.c.next_attempt_at_us)
+def due_notifications(now_us: int) -> DueRows[Due]:
+    """Notifications whose time has come, the one that waits longest first."""
+    return DueRows(
+        table=notifications,
+        where=(_PENDING, notifications.c.next_attempt_at_us <= now_us),
+        order_by=notifications.c.next_attempt_at_us,
+        read=lambda row: Due(**{name: row[name] for name in _NAMES}),
     )
 
 
-def _claim(conn: Connection, now_us: int, lease_until_us: int) -> list[Due]:
-    rows = conn.execute(_due(now_us).limit(BATCH_COUNT)).mappings().all()
-    batch = [Due(**row) for row in rows]
-    for due in batch:
-        conn.execute(_row(due).values(lease_until_us=lease_until_us))
-    return batch
-
-
-def _row(due: Due):  # type: ignore[no-untyped-def]  # noqa: ANN202 - an Update of one row
-    return update(notifications).where(
-        notifications.c.merchant_id == due.merchant_id, notifications.c.event_id == due.event_id
-    )
-
-
-def _note(conn: Connection, tried: list[tuple[Due, str]], now_us: int) -> None:
+def _note(conn: Connection, tried: list[tuple[Due, str]], lease_until_us: int, now_us: int) -> None:
+    """Write down how it went, unless the lease ran out and another worker took over."""
     for due, problem in tried:
         attempts = due.attempts + 1
         first_us = due.first_attempt_at_us or now_us
@@ -194,4 +184,10 @@ def _note(conn: Connection, tried: list[tuple[Due, str]], now_us: int) -> None:
                 _log.warning("gave up notifying %s: %s", due.event_id, problem)
             else:
                 changes["next_attempt_at_us"] = next_s * 1_000_000
-        conn.execute(_row(due).values(**changes))
+        mine = (
+            notifications.c.merchant_id == due.merchant_id,
+            notifications.c.event_id == due.event_id,
+            notifications.c.lease_until_us == lease_until_us,
+        )
+        if conn.execute(update(notifications).where(*mine).values(**changes)).rowcount != 1:
+            _log.warning("%s took longer than its lease; another worker tells it", due.event_id)

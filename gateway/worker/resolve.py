@@ -1,22 +1,31 @@
-"""Ask the channel about what is not known: overdue orders, half-opened ones, slow refunds."""
+"""Ask the channel about what is not known: overdue orders, half-opened ones, slow refunds.
 
+Every order and refund is leased before it is asked about, so any number of workers share the work.
+Where the channel gave no answer the lease is left to run out: that is the pause until it is asked
+again, by whoever comes first.
+"""
+
+import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from gateway.channels.base import ChannelProtocolError
 from gateway.domain.errors import Busy
 from gateway.payments.context import Context
 from gateway.payments.expire import expire
-from gateway.payments.learn import MOVED, ask_about
+from gateway.payments.learn import ask_about
 from gateway.payments.open import open_at_channel
 from gateway.payments.refund import ask_channel
-from gateway.store import orders
-from gateway.store.orders import Order
+from gateway.store import due
+from gateway.store.claims import Due
 
-UNOPENED_AFTER_US = 5_000_000  # Leaves a create that is under way alone.
-ASK_AGAIN_AFTER_US = 15_000_000
-BATCH_COUNT = 64
-WATCHED_COUNT = 500  # Waiting payments of channels that tell nothing, newest first.
+T = TypeVar("T")
+
+UNOPENED_AFTER_US: Final = 5_000_000  # Leaves a create that is under way alone.
+BATCH_COUNT: Final = 32
+QUESTIONS_MAX: Final = 3  # A channel is asked so often about one order in one go.
+LEASE_SLACK_S: Final = 5.0
 _log = logging.getLogger("yumen.resolve")
 
 
@@ -25,56 +34,42 @@ class Resolver:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        # Who gave no answer, and when to ask again; a restart may ask at once, which is safe.
-        self._not_before_us: dict[str, int] = {}
+        self._lease_s = QUESTIONS_MAX * context.config.channel_timeout_s + LEASE_SLACK_S
 
     async def run_once(self) -> int:
-        """Ask about a batch of each kind; return how many were moved on."""
+        """Ask about a batch of each kind; return how many were asked about."""
         context, now_us = self._context, self._context.clock_us()
-        self._not_before_us = {
-            number: at_us for number, at_us in self._not_before_us.items() if at_us > now_us
-        }
+        unopened = due.unopened_orders(now_us - UNOPENED_AFTER_US)
+        counts = [
+            await self._each(due.overdue_orders(now_us), lambda order: expire(context, order)),
+            await self._each(unopened, lambda order: open_at_channel(context, order.trade_no)),
+            await self._each(due.due_refunds(now_us), lambda one: ask_channel(context, one)),
+        ]
+        for name, channel in context.channels.items():
+            if channel.poll_s:  # Of its payments nobody will tell us.
+                waiting = due.waiting_orders([name])
+                pause_s = max(self._lease_s, channel.poll_s)
+                counts.append(
+                    await self._each(waiting, lambda order: ask_about(context, order), pause_s)
+                )
+        return sum(counts)
+
+    async def _each(
+        self, kind: Due[T], ask: Callable[[T], Awaitable[object]], lease_s: float | None = None
+    ) -> int:
+        context, now_us = self._context, self._context.clock_us()
         with context.reader.connect() as conn:
-            overdue = orders.due_orders(conn, now_us, BATCH_COUNT + len(self._not_before_us))
-            unopened = orders.unopened_orders(conn, now_us - UNOPENED_AFTER_US, BATCH_COUNT)
-            refunds = orders.due_refunds(conn, now_us, BATCH_COUNT)
-            watched = orders.waiting_orders(conn, self._silent(), WATCHED_COUNT)
-        overdue_numbers = {order.trade_no for order in overdue}
-        done_count = 0
-        for order in overdue:
-            if order.trade_no not in self._not_before_us:
-                done_count += await self._tried(expire(context, order), order.trade_no, now_us)
-        for order in unopened:
-            number = order.trade_no
-            if number not in overdue_numbers and number not in self._not_before_us:
-                done_count += await self._tried(open_at_channel(context, number), number, now_us)
-        for refund in refunds:
-            if refund.refund_no not in self._not_before_us:
-                question = ask_channel(context, refund)
-                done_count += await self._tried(question, refund.refund_no, now_us)
-        for order in watched:
-            if order.trade_no not in self._not_before_us:
-                done_count += await self._tried(self._watch(order), order.trade_no, now_us)
-        return done_count
+            if not kind.is_any(conn, now_us):
+                return 0
+        until_us = now_us + int((lease_s or self._lease_s) * 1e6)
+        claimed = await context.writer.run(
+            lambda conn: kind.claim(conn, now_us=now_us, lease_until_us=until_us, limit=BATCH_COUNT)
+        )
+        await asyncio.gather(*(self._tried(ask, one) for one in claimed))
+        return len(claimed)
 
-    def _silent(self) -> list[str]:
-        return [name for name, channel in self._context.channels.items() if channel.poll_s]
-
-    async def _watch(self, order: Order) -> bool:
-        """Look whether a payment came that nobody will tell us of; not again for a while."""
-        moved = await ask_about(self._context, order) in MOVED
-        if not moved:
-            pause_us = self._context.channels[order.channel].poll_s * 1_000_000
-            self._not_before_us[order.trade_no] = self._context.clock_us() + pause_us
-        return moved
-
-    async def _tried(self, question: Awaitable[object], number: str, now_us: int) -> int:
+    async def _tried(self, ask: Callable[[T], Awaitable[object]], about: T) -> None:
         try:
-            answer = await question
+            await ask(about)
         except (Busy, ChannelProtocolError) as error:
-            _log.warning("%s stays unresolved: %s", number, error)
-            answer = False
-        if answer is False:
-            self._not_before_us.setdefault(number, now_us + ASK_AGAIN_AFTER_US)
-            return 0
-        return 1
+            _log.warning("%s stays unresolved: %s", about, error)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,10 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gateway.backtest import load
-from gateway.backtest.draft import Draft, change_of
 from gateway.backtest.load import load_history, load_log
-from gateway.backtest.present import numbers_of, present_setup
+from gateway.backtest.present import present_setup
 from gateway.cli import app
-from gateway.refusal import Refused
 from gateway.store.database import embedded
-from gateway.store.subjects import numbers_in
-from gateway.store.vault import Vault
 from models.backtest import (
     Change,
     History,
@@ -35,7 +32,6 @@ from models.backtest.history import OUTCOME
 from risk.decision import Feedback
 from risk.features.catalogue import FEATURE_COUNT, FEATURE_NAMES
 from risk.features.definition import Family, Feature, Unit, ratio
-from risk.features.identity import identify
 from risk.policy import OUTCOMES
 from risk.rules.lists import NEVER_US, NamedList, Purpose
 from risk.rules.problems import RuleError
@@ -60,8 +56,8 @@ def setup_of(world: Assessed) -> Setup:
     return present_setup(embedded(world.var), world.var / "bundles")
 
 
-def history_of(world: Assessed) -> History:
-    return load_history(embedded(world.var), world.var / "backtest", now_s=START_US / 1e6)
+def history_of(world: Assessed, **told: Any) -> History:
+    return load_history(embedded(world.var), world.var / "backtest", now_s=START_US / 1e6, **told)
 
 
 def run(world: Assessed, change: Change, question: Question = LATER) -> Report:
@@ -230,12 +226,7 @@ def test_the_cache_grows_with_the_log_and_is_made_anew_for_another(
     for conn in database(world.var):
         world.attempt_without_decision(conn)
         world.label(conn, 3, START_US + 9 * DAY_US, Feedback.FRAUD)
-    grown = load_history(
-        embedded(world.var),
-        world.var / "backtest",
-        now_s=0.0,
-        progress=lambda *told: read.append(told),
-    )
+    grown = history_of(world, progress=lambda *told: read.append(told))
 
     assert (len(first), len(grown)) == (150, 230)
     assert grown.undecided_count == 1
@@ -297,10 +288,7 @@ ON_DRAFT = Rule(
 
 def test_a_rule_on_a_feature_that_is_not_there_yet_is_tried(world: Assessed) -> None:
     history, log = history_of(world), load_log(embedded(world.var))
-    setup, change = (
-        setup_of(world),
-        Change(rules=(ON_DRAFT, BIG), features=(DRAFT,)),
-    )
+    setup, change = setup_of(world), Change(rules=(ON_DRAFT, BIG), features=(DRAFT,))
 
     beside = backtest(extended(history, log, features=(DRAFT,)), setup, change, LATER)
     alone = backtest(replayed(log, features=(DRAFT,)), setup, change, LATER)
@@ -378,29 +366,3 @@ def test_what_can_not_be_tried_is_refused_with_a_reason(
 
     assert result.exit_code != 0
     assert said in str(result.exception)
-
-
-def test_a_person_is_known_by_the_number_this_installation_gave(tmp_path: Path) -> None:
-    world = Assessed(tmp_path)
-    for conn in database(world.var):
-        number = numbers_in(conn, Vault(world.var), START_US)("user", "u1")
-
-    watched = tmp_path / "watched.txt"
-    watched.write_text("user:u1\n", "utf-8")
-
-    with numbers_of(embedded(world.var), Vault(world.var)) as numbers:
-        setup = setup_of(world)
-        draft = Draft(lists=(f"watched={watched}",))
-        change = change_of(draft, setup, world.var / "bundles", numbers)
-
-        assert number != identify("user", "u1")
-        assert change.lists[0].of_kind("user") == {number: NEVER_US}
-        assert numbers("user", "never met") == 0
-        assert numbers("card", "c1") == identify("card", "c1")
-
-
-def test_a_folder_without_a_gateway_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["backtest", "--var", str(tmp_path), "--decline-at", "0.5"])
-
-    assert isinstance(result.exception, Refused)
-    assert "no database" in str(result.exception)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.signing import sign
+from gateway.store.database import Database
 from tests.stand import Stand, standing, until
 
 DAY_S = 86_400
@@ -25,9 +26,9 @@ async def pay(stand: Stand, **changes: str) -> dict[str, str]:
     return order
 
 
-def test_a_payment_is_created_paid_heard_of_and_booked(tmp_path: Path) -> None:
+def test_a_payment_is_created_paid_heard_of_and_booked(tmp_path: Path, database: Database) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await pay(stand)
             told = stand.shop.heard[0]
             found = await stand.shop.ok("query", out_trade_no=order["out_trade_no"])
@@ -46,9 +47,11 @@ def test_a_payment_is_created_paid_heard_of_and_booked(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_wechat_orders_are_opened_at_the_channel_and_have_a_prepay_id(tmp_path: Path) -> None:
+def test_wechat_orders_are_opened_at_the_channel_and_have_a_prepay_id(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await pay(stand, pay_type="wechat")
 
             assert order["prepay_id"]
@@ -57,9 +60,11 @@ def test_wechat_orders_are_opened_at_the_channel_and_have_a_prepay_id(tmp_path: 
     asyncio.run(scenario())
 
 
-def test_the_same_request_gets_the_first_answer_and_another_body_is_refused(tmp_path: Path) -> None:
+def test_the_same_request_gets_the_first_answer_and_another_body_is_refused(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             params = stand.shop.params()
             first = await stand.shop.ok("create", **params)
             stand.clock.advance_s(2)
@@ -76,9 +81,11 @@ def test_the_same_request_gets_the_first_answer_and_another_body_is_refused(tmp_
     asyncio.run(scenario())
 
 
-def test_64_simultaneous_identical_creates_give_one_order_and_one_answer(tmp_path: Path) -> None:
+def test_64_simultaneous_identical_creates_give_one_order_and_one_answer(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             params = stand.shop.params()
             answers = await asyncio.gather(*(stand.shop.ok("create", **params) for _ in range(64)))
 
@@ -89,9 +96,11 @@ def test_64_simultaneous_identical_creates_give_one_order_and_one_answer(tmp_pat
     asyncio.run(scenario())
 
 
-def test_simultaneous_refunds_never_exceed_what_was_paid(tmp_path: Path) -> None:
+def test_simultaneous_refunds_never_exceed_what_was_paid(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await pay(stand)
             number = order["out_trade_no"]
             base = {
@@ -118,9 +127,11 @@ def test_simultaneous_refunds_never_exceed_what_was_paid(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
-def test_partial_refunds_leave_the_order_paid_until_the_last_one(tmp_path: Path) -> None:
+def test_partial_refunds_leave_the_order_paid_until_the_last_one(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             number = (await pay(stand))["out_trade_no"]
             refund = {"out_trade_no": number, "refund_reason": "二手"}
             first = await stand.shop.ok("refund", **refund, refund_amount="2.30")
@@ -143,9 +154,11 @@ def test_partial_refunds_leave_the_order_paid_until_the_last_one(tmp_path: Path)
     asyncio.run(scenario())
 
 
-def test_a_refund_repeated_byte_for_byte_is_the_same_refund(tmp_path: Path) -> None:
+def test_a_refund_repeated_byte_for_byte_is_the_same_refund(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             number = (await pay(stand))["out_trade_no"]
             params = {
                 "merchant_id": stand.shop.new.merchant_id,
@@ -165,9 +178,11 @@ def test_a_refund_repeated_byte_for_byte_is_the_same_refund(tmp_path: Path) -> N
     asyncio.run(scenario())
 
 
-def test_an_unpaid_order_is_closed_after_its_time_and_the_shop_is_told(tmp_path: Path) -> None:
+def test_an_unpaid_order_is_closed_after_its_time_and_the_shop_is_told(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await stand.shop.create()
             stand.clock.advance_s(1_801)
             await until(lambda: stand.shop.heard, what="the notification of the closing")
@@ -179,9 +194,11 @@ def test_an_unpaid_order_is_closed_after_its_time_and_the_shop_is_told(tmp_path:
     asyncio.run(scenario())
 
 
-def test_money_that_comes_after_closing_goes_to_suspense_and_back(tmp_path: Path) -> None:
+def test_money_that_comes_after_closing_goes_to_suspense_and_back(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await stand.shop.create()
             stand.clock.advance_s(1_801)
             await until(lambda: stand.shop.heard, what="the closing")
@@ -203,9 +220,9 @@ def test_money_that_comes_after_closing_goes_to_suspense_and_back(tmp_path: Path
     asyncio.run(scenario())
 
 
-def test_a_callback_that_comes_twice_is_booked_once(tmp_path: Path) -> None:
+def test_a_callback_that_comes_twice_is_booked_once(tmp_path: Path, database: Database) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             order = await stand.shop.create()
             await stand.shop.act_as_payer(order["pay_url"], "duplicate")
             await until(lambda: stand.shop.heard, what="the notification")
@@ -225,9 +242,11 @@ def _metrics(stand: Stand) -> str:
     return generate_latest(stand.gateway.metrics.registry).decode()
 
 
-def test_a_shop_that_fails_is_told_again_by_the_schedule_and_then_no_more(tmp_path: Path) -> None:
+def test_a_shop_that_fails_is_told_again_by_the_schedule_and_then_no_more(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             stand.shop.answer = "fail"
             order = await stand.shop.create()
             await stand.shop.act_as_payer(order["pay_url"])
@@ -255,9 +274,11 @@ def test_a_shop_that_fails_is_told_again_by_the_schedule_and_then_no_more(tmp_pa
     asyncio.run(scenario())
 
 
-def test_a_query_is_answered_once_and_a_stranger_learns_nothing(tmp_path: Path) -> None:
+def test_a_query_is_answered_once_and_a_stranger_learns_nothing(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             number = (await stand.shop.create())["out_trade_no"]
             params = {
                 "merchant_id": stand.shop.new.merchant_id,
@@ -277,13 +298,15 @@ def test_a_query_is_answered_once_and_a_stranger_learns_nothing(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_the_gateway_comes_back_with_the_same_risk_state(tmp_path: Path) -> None:
+def test_the_gateway_comes_back_with_the_same_risk_state(
+    tmp_path: Path, database: Database
+) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             for _ in range(5):
                 await pay(stand)
         (tmp_path / "risk.snapshot").unlink(missing_ok=True)
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             engine = stand.gateway.context.risk
             assert engine is not None
             (last_seq,) = stand.rows("SELECT max(seq) FROM risk_events")[0]
@@ -294,15 +317,17 @@ def test_the_gateway_comes_back_with_the_same_risk_state(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_a_slow_channel_left_open_is_opened_by_the_worker(
-    tmp_path: Path, restart: bool
+    tmp_path: Path, database: Database, restart: bool
 ) -> None:
     async def scenario() -> None:
-        async with standing(tmp_path, worker=not restart, channel_timeout_s=0.000_001) as stand:
+        async with standing(
+            tmp_path, database_url=database.url, worker=not restart, channel_timeout_s=0.000_001
+        ) as stand:
             busy = await stand.shop.post("create", stand.shop.params(pay_type="wechat"))
 
             assert (busy.status_code, busy.json()["error_code"]) == (503, "1006")
             assert stand.rows("SELECT status FROM orders") == [("CREATED",)]
-        async with standing(tmp_path) as stand:
+        async with standing(tmp_path, database_url=database.url) as stand:
             stand.clock.advance_s(60)
             await until(
                 lambda: stand.rows("SELECT status FROM orders") == [("WAIT_PAY",)],

@@ -6,6 +6,8 @@ Revision: 0001, the first.
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.store.schema import only_where
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -133,7 +135,7 @@ def upgrade() -> None:
             "ix_notifications_due",
             ["next_attempt_at_us"],
             unique=False,
-            sqlite_where=sa.text("status = 'PENDING'"),
+            **only_where("status = 'PENDING'"),
         )
         batch_op.create_index("ix_notifications_trade_no", ["trade_no"], unique=False)
 
@@ -202,7 +204,7 @@ def upgrade() -> None:
             "ix_orders_due",
             ["expires_at_us"],
             unique=False,
-            sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')"),
+            **only_where("status IN ('CREATED','WAIT_PAY')"),
         )
         batch_op.create_index("ix_orders_trade_no", ["trade_no"], unique=True)
 
@@ -268,7 +270,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("risk_inbox", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_risk_inbox_open", ["id"], unique=False, sqlite_where=sa.text("seq IS NULL")
+            "ix_risk_inbox_open",
+            ["id"],
+            unique=False,
+            **only_where("seq IS NULL"),
         )
 
     op.create_table(
@@ -324,7 +329,7 @@ def upgrade() -> None:
             "ix_refunds_due",
             ["next_try_at_us"],
             unique=False,
-            sqlite_where=sa.text("status = 'PROCESSING'"),
+            **only_where("status = 'PROCESSING'"),
         )
         batch_op.create_index("ix_refunds_trade_no", ["trade_no"], unique=False)
 
@@ -333,7 +338,7 @@ def downgrade() -> None:
     """Go back."""
     with op.batch_alter_table("refunds", schema=None) as batch_op:
         batch_op.drop_index("ix_refunds_trade_no")
-        batch_op.drop_index("ix_refunds_due", sqlite_where=sa.text("status = 'PROCESSING'"))
+        batch_op.drop_index("ix_refunds_due")
 
     op.drop_table("refunds")
     with op.batch_alter_table("ledger_postings", schema=None) as batch_op:
@@ -341,7 +346,7 @@ def downgrade() -> None:
 
     op.drop_table("ledger_postings")
     with op.batch_alter_table("risk_inbox", schema=None) as batch_op:
-        batch_op.drop_index("ix_risk_inbox_open", sqlite_where=sa.text("seq IS NULL"))
+        batch_op.drop_index("ix_risk_inbox_open")
 
     op.drop_table("risk_inbox")
     with op.batch_alter_table("risk_events", schema=None) as batch_op:
@@ -355,9 +360,7 @@ def downgrade() -> None:
     op.drop_table("recon_breaks")
     with op.batch_alter_table("orders", schema=None) as batch_op:
         batch_op.drop_index("ix_orders_trade_no")
-        batch_op.drop_index(
-            "ix_orders_due", sqlite_where=sa.text("status IN ('CREATED','WAIT_PAY')")
-        )
+        batch_op.drop_index("ix_orders_due")
         batch_op.drop_index("ix_orders_created_at_us")
 
     op.drop_table("orders")
@@ -367,7 +370,7 @@ def downgrade() -> None:
     op.drop_table("order_events")
     with op.batch_alter_table("notifications", schema=None) as batch_op:
         batch_op.drop_index("ix_notifications_trade_no")
-        batch_op.drop_index("ix_notifications_due", sqlite_where=sa.text("status = 'PENDING'"))
+        batch_op.drop_index("ix_notifications_due")
 
     op.drop_table("notifications")
     op.drop_table("merchants")

@@ -6,6 +6,8 @@ Revision: 0002, after 0001.
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.store.schema import only_where
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -46,7 +48,7 @@ def upgrade() -> None:
         "rules",
         ["name", "state"],
         unique=True,
-        sqlite_where=sa.text("state IN ('SHADOW', 'LIVE')"),
+        **only_where("state IN ('SHADOW', 'LIVE')"),
     )
     op.create_table(
         "rule_sets",
@@ -93,7 +95,7 @@ def _lists() -> None:
         "list_entries",
         ["list_name", "kind", "number"],
         unique=True,
-        sqlite_where=sa.text("removed_version = 0"),
+        **only_where("removed_version = 0"),
     )
     op.create_index("ix_list_entries_number", "list_entries", ["kind", "number"], unique=False)
 

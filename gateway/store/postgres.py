@@ -1,0 +1,282 @@
+"""PostgreSQL by URL: the same tables, the same statements, the same promises as the file.
+
+A gateway's changes go through one connection on a thread of its own: a whole group of jobs in one
+transaction, each inside a savepoint, acknowledged after COMMIT. Other processes (workers, commands)
+write at the same time, so a job that reads a row to change it locks it first (`orders.hold`), and
+a group that two processes deadlocked is run again.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Loader
+from psycopg.types.numeric import Int8Dumper
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from gateway.owner import AlreadyOwned
+from gateway.refusal import Refused
+from gateway.store.database import Condition, Database, Lock, Scrubbed
+from gateway.store.raw import Raw, Rows
+from gateway.store.unit_of_work import Writer
+
+CONNECT_TIMEOUT_S = 5
+LOCK_WAIT_MS = 10_000
+SHARED_COUNT_MAX = 4
+# Numbers of advisory locks are one name space per database: these two are ours.
+OWNER_LOCK = 0x79756D656E01
+CHANGE_LOCK = 0x79756D656E02
+_SETTINGS = {
+    "application_name": "yumen",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    # A server that vanished without a word is noticed within half a minute, not after hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+@lru_cache(maxsize=512)
+def _spelled(sql: str) -> str:
+    """Our ``?`` as psycopg's ``%s``; no statement of ours holds either in a literal."""
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+class PostgresRaw:
+    """psycopg's connection as `Raw`.
+
+    Attributes:
+        connection: psycopg's own, in autocommit: it begins and commits nothing by itself.
+        remembered: What the transaction under way read and may build on, so that it need not be
+            asked for again over the network; emptied whenever anything is rolled back.
+    """
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self.connection = connection
+        self.remembered: dict[str, Any] = {}
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Rows:
+        """Run one statement."""
+        if values:
+            return self.connection.execute(_spelled(sql), values)
+        return self.connection.execute(sql)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
+        """Run one statement for each row, in one journey over the network."""
+        with self.connection.cursor() as cursor:
+            cursor.executemany(_spelled(sql), list(rows))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """See `gateway.store.raw.steady`."""
+        self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
+
+
+class _Reading(PostgresRaw):
+    """A connection for reads that comes back by itself after the server was away."""
+
+    def __init__(self, connect: Callable[[], "psycopg.Connection[Any]"]) -> None:
+        super().__init__(connect())
+        self._connect = connect
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Rows:
+        try:
+            return super().execute(sql, values)
+        except psycopg.OperationalError:
+            if not self.connection.closed:
+                raise
+            self.connection = self._connect()
+            return super().execute(sql, values)
+
+
+class PostgresDatabase(Database):
+    """A database on a PostgreSQL server; conventions as in `Database`.
+
+    Args:
+        url: ``postgresql://user:password@host:port/name``; what is missing comes from libpq's own
+            places (``PGPASSWORD``, ``~/.pgpass``).
+
+    Raises:
+        Refused: it is no such URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._address = make_url(url).set(drivername="postgresql")
+        except ArgumentError as error:
+            raise Refused("a database is postgresql://USER@HOST/NAME or sqlite:///FILE") from error
+        self._owner: psycopg.Connection[Any] | None = None
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        return (psycopg.Error,)
+
+    @property
+    def name(self) -> str:
+        return self._address.set(password=None).render_as_string()
+
+    @property
+    def url(self) -> str:
+        return self._address.render_as_string(hide_password=False)
+
+    def as_argument(self) -> tuple[str, dict[str, str]]:
+        password = self._address.password
+        return self.name, {"PGPASSWORD": str(password)} if password else {}
+
+    def exists(self) -> bool:
+        """Whether the server can be reached; without one there is no going on.
+
+        Raises:
+            Refused: it can't.
+        """
+        try:
+            self._connect().close()
+        except psycopg.OperationalError as error:
+            raise Refused(f"{self.name} can't be reached: {error}") from error
+        return True
+
+    def reader(self) -> Engine:
+        return self._engine(size=1)
+
+    def shared_reader(self) -> Engine:
+        return self._engine(size=SHARED_COUNT_MAX)
+
+    def raw_reader(self) -> Raw:
+        return _Reading(self._connect_to_read)
+
+    def writer(
+        self,
+        *,
+        prologue: Callable[[Raw], int] = lambda _raw: 0,
+        committed: Callable[[int], None] = lambda _count: None,
+        doubted: Callable[[], None] = lambda: None,
+    ) -> Writer:
+        from gateway.store.postgres_writer import PostgresWriter
+
+        first, self._owner = self._owner, None
+        return PostgresWriter(
+            self._connect if first is None else self._connect_as_owner,
+            first,
+            prologue=prologue,
+            committed=committed,
+            doubted=doubted,
+        )
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        engine = create_engine(
+            "postgresql+psycopg://", creator=self._connect, use_native_hstore=False
+        )
+        try:
+            with engine.connect() as conn, conn.begin():
+                conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CHANGE_LOCK})")
+                yield conn
+        finally:
+            engine.dispose()
+
+    def own(self) -> Lock:
+        """Take the advisory lock that tells who owns the feature state.
+
+        The session that holds it is the next `writer`'s own: if the server loses one, it loses
+        the other, and nothing is written by who is the owner no longer.
+        """
+        try:
+            self._owner = self._connect_as_owner()
+        except _OwnedElsewhere as error:
+            raise AlreadyOwned(str(error)) from error
+        return self._owner
+
+    def scrub(self, secrets: tuple[bytes, ...] = ()) -> Scrubbed:  # noqa: ARG002 - not in reach
+        """Rewrite the table of people; the server's log and its backups are out of our reach."""
+        with self._connect() as conn:
+            try:
+                conn.execute("VACUUM (FULL) subjects")
+                conn.execute("VACUUM evidence")
+            except psycopg.errors.LockNotAvailable:
+                return Scrubbed(-1, is_clean=False)
+        return Scrubbed(-1, is_clean=True)
+
+    def occurrences(self, needle: bytes) -> int:  # noqa: ARG002 - not in reach
+        return -1
+
+    def condition(self) -> Condition:
+        with self._connect_to_read() as conn:
+            row = conn.execute(
+                "SELECT pg_database_size(current_database()), current_setting('fsync'),"
+                " current_setting('full_page_writes'), current_setting('synchronous_commit'),"
+                " current_setting('server_version'), current_setting('server_encoding')"
+            ).fetchone()
+        if row is None:
+            raise RuntimeError("a SELECT of settings gave no row")
+        size_bytes, fsync, pages, commit, version, encoding = row
+        detail = f"{size_bytes / 1e6:.1f} MB, PostgreSQL {version}"
+        for setting, value in (("fsync", fsync), ("full_page_writes", pages)):
+            if value != "on":
+                return Condition(detail, f"{setting} is {value}", f"Set {setting} = on.")
+        if commit in ("off", "local"):
+            mend = "Set synchronous_commit = on: an answered payment must be on disk."
+            return Condition(detail, f"synchronous_commit is {commit}", mend)
+        if encoding != "UTF8":
+            return Condition(detail, f"the encoding is {encoding}", "Create it with UTF8.")
+        return Condition(detail)
+
+    def identity(self) -> tuple[int | str, ...]:
+        return (self.name,)
+
+    def _engine(self, *, size: int) -> Engine:
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect_to_read,
+            isolation_level="AUTOCOMMIT",
+            use_native_hstore=False,
+            poolclass=QueuePool,
+            pool_size=size,
+            max_overflow=SHARED_COUNT_MAX,
+        )
+
+    def _connect(self) -> "psycopg.Connection[Any]":
+        conn = psycopg.connect(self.url, autocommit=True, **_SETTINGS)  # type: ignore[arg-type]
+        # One type for every integer: else each mix of magnitudes is a statement of its own.
+        conn.adapters.register_dumper(int, Int8Dumper)
+        conn.adapters.register_loader("numeric", _WholeLoader)
+        conn.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
+        return conn
+
+    def _connect_to_read(self) -> "psycopg.Connection[Any]":
+        conn = self._connect()
+        conn.execute("SET default_transaction_read_only = on")
+        return conn
+
+    def _connect_as_owner(self) -> "psycopg.Connection[Any]":
+        conn = self._connect()
+        row = conn.execute(f"SELECT pg_try_advisory_lock({OWNER_LOCK})").fetchone()
+        if row is None or not row[0]:
+            conn.close()
+            raise _OwnedElsewhere(f"another gateway runs on {self.name}; stop it first")
+        return conn
+
+
+class _WholeLoader(Loader):
+    """A sum of integers comes as numeric; here it is what it is on SQLite: an integer."""
+
+    def load(self, data: Any) -> int | Decimal:  # noqa: ANN401 - a buffer of either kind
+        text = bytes(data).decode()
+        return Decimal(text) if "." in text else int(text)
+
+
+class _OwnedElsewhere(psycopg.OperationalError):
+    """Another session holds the lock of the feature state's owner."""
