@@ -69,6 +69,7 @@ CREATE TABLE IF NOT EXISTS unionpay_queries (
     def account(keys: Keys, base_url: str) -> Mapping[str, str]:
         wire = Wire(keys)
         root, middle = wire.chain
+        _ = wire.signing  # Made now, not while somebody waits for an answer.
         return {
             "mer_id": MER_ID,
             "private_key": keys.rsa_private_pem("unionpay.merchant"),
