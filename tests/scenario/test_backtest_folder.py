@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.backtest.draft import Draft, change_of
-from gateway.backtest.present import numbers_of
+from gateway.backtest.present import numbers_of, present_setup
 from gateway.cli import app
 from gateway.refusal import Refused
 from gateway.store.database import embedded
@@ -25,7 +25,7 @@ def test_a_person_is_known_by_the_number_this_installation_gave(tmp_path: Path) 
     watched.write_text("user:u1\n", "utf-8")
 
     with numbers_of(embedded(world.var), Vault(world.var)) as numbers:
-        setup = setup_of(world)
+        setup = present_setup(embedded(world.var), world.var / "bundles")
         draft = Draft(lists=(f"watched={watched}",))
         change = change_of(draft, setup, world.var / "bundles", numbers)
 
