@@ -32,7 +32,9 @@ async def refund(context: Context, command: RefundCommand) -> Refund:
         OrderConflict: (1001) the refund number is taken by another request.
         InvalidParameter: (1001) the amount does not fit the order's currency.
     """
-    order = find_by_number(context.raw_reader, command.merchant_id, command.out_trade_no)
+    order = await context.reads.ask(
+        lambda raw: find_by_number(raw, command.merchant_id, command.out_trade_no)
+    )
     if order is None:
         raise OrderNotFound(command.out_trade_no)
     amount_minor = command.amount_minor(order.currency)

@@ -23,10 +23,12 @@ from gateway.owner import AlreadyOwned
 from gateway.refusal import Refused
 from gateway.store.database import Condition, Database, Lock, Scrubbed
 from gateway.store.raw import Raw, Rows
+from gateway.store.reads import Reads
 from gateway.store.unit_of_work import Writer
 
 CONNECT_TIMEOUT_S = 5
 LOCK_WAIT_MS = 10_000
+OWNER_WAIT_MS = 3_000
 SHARED_COUNT_MAX = 4
 # Numbers of advisory locks are one name space per database: these two are ours.
 OWNER_LOCK = 0x79756D656E01
@@ -76,10 +78,11 @@ class PostgresRaw:
 
         A statement that fails makes the block, or whatever reads an answer in it, raise.
         """
-        with self.connection.pipeline() as self._pipeline:
+        with self.connection.pipeline() as pipeline:
+            self._pipeline = pipeline
             try:
                 yield
-                self._pipeline.sync()
+                pipeline.sync()
             finally:
                 self._pipeline = None
 
@@ -173,7 +176,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: str) -> None:
         try:
             self._address = make_url(url).set(drivername="postgresql")
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise Refused("a database is postgresql://USER@HOST/NAME or sqlite:///FILE") from error
         self._owner: psycopg.Connection[Any] | None = None
 
@@ -213,6 +216,11 @@ class PostgresDatabase(Database):
 
     def raw_reader(self) -> Raw:
         return _Reading(self._connect_to_read)
+
+    def reads(self) -> Reads:
+        from gateway.store.postgres_reads import PostgresReads
+
+        return PostgresReads(self._connect_to_read)
 
     def writer(
         self,
@@ -319,10 +327,17 @@ class PostgresDatabase(Database):
 
     def _connect_as_owner(self) -> "psycopg.Connection[Any]":
         conn = self._connect()
-        row = conn.execute(f"SELECT pg_try_advisory_lock({OWNER_LOCK})").fetchone()
-        if row is None or not row[0]:
+        try:
+            # A server may need a moment to see that the session which held it is gone.
+            conn.execute(f"SET lock_timeout = {OWNER_WAIT_MS}")
+            conn.execute(f"SELECT pg_advisory_lock({OWNER_LOCK})")
+            conn.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
+        except psycopg.errors.LockNotAvailable as error:
             conn.close()
-            raise _OwnedElsewhere(f"another gateway runs on {self.name}; stop it first")
+            raise _OwnedElsewhere(f"another gateway runs on {self.name}; stop it first") from error
+        except psycopg.Error:
+            conn.close()
+            raise
         return conn
 
 

@@ -38,6 +38,7 @@ class _Session:
             "postgresql+psycopg://",
             creator=lambda: connection,
             poolclass=StaticPool,
+            pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
             use_native_hstore=False,
         )
@@ -171,6 +172,7 @@ class PostgresWriter(Writer):
         return [(one.future, one.job(session.raw), None) for one in jobs]
 
     def _one_by_one(self, session: _Session, jobs: Sequence[Pending]) -> list[Outcome]:
+        session.raw.wait()  # What the prologue did wrong is no job's fault.
         return [self._run_one(session, one) for one in jobs]
 
     def _run_one(self, session: _Session, pending: Pending) -> Outcome:

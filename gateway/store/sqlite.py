@@ -25,6 +25,7 @@ from gateway.domain.errors import Busy
 from gateway.owner import AlreadyOwned
 from gateway.store.database import Condition, Database, Lock, Scrubbed
 from gateway.store.raw import Raw
+from gateway.store.reads import InlineReads, Reads
 from gateway.store.unit_of_work import Outcome, Writer
 
 _log = logging.getLogger("yumen.store")
@@ -118,6 +119,9 @@ class SqliteDatabase(Database):
 
     def raw_reader(self) -> Raw:
         return open_sqlite(self.path, read_only=True)
+
+    def reads(self) -> Reads:
+        return InlineReads(self.raw_reader())
 
     def writer(
         self,
