@@ -41,7 +41,9 @@ async def refund(context: Context, command: RefundCommand) -> Refund:
         InvalidParameter: (1001) the amount does not fit the order's currency; or the account it
             shall go to is missing or malformed, at a channel that asks for one.
     """
-    order = find_by_number(context.raw_reader, command.merchant_id, command.out_trade_no)
+    order = await context.reads.ask(
+        lambda raw: find_by_number(raw, command.merchant_id, command.out_trade_no)
+    )
     if order is None:
         raise OrderNotFound(command.out_trade_no)
     amount_minor = command.amount_minor(order.currency)

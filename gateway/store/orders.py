@@ -17,7 +17,7 @@ from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
 from gateway.store.chain import append_decision
 from gateway.store.evidence import Evidence
-from gateway.store.raw import Raw
+from gateway.store.raw import Raw, Rows
 from gateway.store.tables import decisions, orders, refunds
 from risk.decision import Feedback
 
@@ -105,7 +105,17 @@ _SELECT_BY_NUMBER = (
 
 def find_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Order | None:
     """Read an order by the merchant's own number, on the raw connection (hot path)."""
-    row = raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no)).fetchone()
+    return read_order(seek_by_number(raw, merchant_id, out_trade_no))
+
+
+def seek_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Rows:
+    """Ask for an order by the merchant's own number; `read_order` reads the answer."""
+    return raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no))
+
+
+def read_order(rows: Rows) -> Order | None:
+    """Read the order that was asked for, if there is one."""
+    row = rows.fetchone()
     return None if row is None else Order(**dict(zip(_ORDER_FIELDS, row, strict=True)))
 
 
