@@ -13,6 +13,15 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--mutations",
+        type=int,
+        default=3_000,
+        help="How many changed requests tests/property/test_signing_mutations.py tries.",
+    )
+
+
 @pytest.fixture(scope="session")
 def maker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Makes fresh databases of either kind, and drops them at the end of the session."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -75,8 +76,11 @@ async def tried(writer: Writer, name: str) -> bool:
 
 async def until_it_works(writer: Writer, name: str) -> None:
     """Go on trying: the server may still hold the lost session's locks for a moment."""
-    while not await tried(writer, name):
+    for _ in range(100):
+        if await tried(writer, name):
+            return
         await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} was refused a hundred times")
 
 
 @pytest.mark.parametrize("lets_through", [True, False])
@@ -208,7 +212,7 @@ def test_questions_survive_a_server_that_went_away(database: Database, wire: Wir
 
 
 def test_many_questions_at_once_each_get_their_own_answer(database: Database) -> None:
-    async def scenario() -> list[object]:
+    async def scenario() -> list[Any]:
         reads = database.reads()
 
         def number(n: int, raw: Raw) -> object:
@@ -217,8 +221,12 @@ def test_many_questions_at_once_each_get_their_own_answer(database: Database) ->
         def fails(_raw: Raw) -> object:
             raise LookupError("not there")
 
-        questions = [*(partial(number, n) for n in range(50)), fails]
-        answers = await asyncio.gather(*map(reads.ask, questions), return_exceptions=True)
+        questions: list[Callable[[Raw], object]] = [
+            *(partial(number, n) for n in range(50)),
+            fails,
+        ]
+        asked = [reads.ask(question) for question in questions]
+        answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         reads.close()
         return answers
 
