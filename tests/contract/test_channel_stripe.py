@@ -327,7 +327,6 @@ def test_the_reader_knows_what_moves_money_and_what_does_not() -> None:
         b"",
         bill(CHARGE)[:-1],
         bill(CHARGE).replace(b"gross", b"grass"),
-        bill(CHARGE, CHARGE),
         bill(CHARGE.replace("11.64", "11.65")),
         bill(CHARGE.replace("12.30,usd", "12.3,usd")),
         bill(CHARGE.replace("12.30,usd", "0.00,usd")),
@@ -345,8 +344,9 @@ def test_a_damaged_bill_is_refused_whole(file: bytes) -> None:
         read_bill(KIND, DAY, file)
 
 
-def test_an_empty_day_is_a_bill() -> None:
+def test_an_empty_day_is_a_bill_and_a_row_that_stands_twice_is_seen_twice() -> None:
     assert read_bill(KIND, DAY, bill()).records == ()
+    assert len(read_bill(KIND, DAY, bill(CHARGE, CHARGE)).records) == 2
 
 
 def test_the_sandbox_keeps_the_amounts_of_special_currencies(tmp_path: Path) -> None:

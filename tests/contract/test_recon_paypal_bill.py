@@ -72,7 +72,6 @@ GOOD = info("A", "T0006", "12.30")
         bill(page(GOOD, total_pages=2)),
         bill(page(GOOD, page=2)),
         bill(page(GOOD), page(GOOD)),
-        bill(page(GOOD, GOOD)),
         bill(page(info("", "T0006", "12.30"))),
         bill(page(info("A", "X", "12.30"))),
         bill(page(info("A", "T0006", "12.30", transaction_status="Z"))),
@@ -91,5 +90,6 @@ def test_a_damaged_bill_is_refused_whole(file: bytes) -> None:
         read_bill(KIND, DAY, file)
 
 
-def test_an_empty_day_is_a_bill() -> None:
+def test_an_empty_day_is_a_bill_and_a_row_that_stands_twice_is_seen_twice() -> None:
     assert read_bill(KIND, DAY, bill(page())).records == ()
+    assert len(read_bill(KIND, DAY, bill(page(GOOD, GOOD))).records) == 2

@@ -1,7 +1,7 @@
 """PayPal's Transaction Search: a JSON array of its pages, as `gateway.channels.paypal` keeps them.
 
-Every page says how many there are of it and of the transactions; all must be there, each
-transaction once. Our numbers stand in `custom_field`: ``<trade_no>`` or ``<trade_no>:<refund_no>``.
+Every page says how many there are of it and of the transactions; all must be there. Our numbers
+stand in `custom_field`: ``<trade_no>`` or ``<trade_no>:<refund_no>``.
 
 What moved the balance and isn't a payment or a refund of ours still has to be seen: a chargeback, a
 reversal and the like become records under PayPal's own number, which the ledger doesn't know, so
@@ -35,7 +35,6 @@ def read(file: bytes, window: Window) -> Iterator[Record]:
         raise BillRefused(0, f"not JSON: {error}") from error
     if not isinstance(pages, list) or not pages:
         raise BillRefused(0, "not an array of pages")
-    seen: set[tuple[str, str]] = set()
     row_no = 0
     for number, page in enumerate(pages, start=1):
         if _number(page, "page") != number or _number(page, "total_pages") != len(pages):
@@ -46,14 +45,6 @@ def read(file: bytes, window: Window) -> Iterator[Record]:
         for detail in details:
             row_no += 1
             info = _part(detail, "transaction_info", row_no)
-            # An id may stand twice under two codes, but not twice under one.
-            key = (
-                _text(info, "transaction_id", row_no),
-                _text(info, "transaction_event_code", row_no),
-            )
-            if not key[0] or key in seen:
-                raise BillRefused(row_no, f"transaction {key[0][:64]!r} is none, or twice")
-            seen.add(key)
             record = _record(info, row_no, window)
             if record is not None:
                 yield record
@@ -74,6 +65,8 @@ def _record(info: Mapping[str, object], row_no: int, window: Window) -> Record |
     if status in _NOT_MOVED or (group != _PAYMENTS and group not in _MOVES_BACK):
         return None
     number = _text(info, "transaction_id", row_no)
+    if not number:
+        raise BillRefused(row_no, "a transaction without id")
     trade_no, _, refund_no = _text(info, "custom_field", row_no).partition(":")
     reference = _text(info, "paypal_reference_id", row_no) or number
     if group == _PAYMENTS:

@@ -1,8 +1,8 @@
 """Stripe's itemized report of balance changes (`balance_change_from_activity.itemized.3`).
 
 CSV in UTF-8 with the columns that `gateway.channels.stripe` asks for. The file has no totals of
-its own; what it offers is checked: every row has its cells, gross less fee is net, each balance
-transaction stands once, and the last line is ended.
+its own; what it offers is checked: every row has its cells, gross less fee is net, and the last
+line is ended.
 
 What moved the balance and isn't a payment or a refund of ours still has to be seen: a dispute, a
 refund that the bank sent back and the like become records under Stripe's own number, which the
@@ -73,23 +73,19 @@ def read(file: bytes, window: Window) -> Iterator[Record]:
     try:
         if tuple(next(rows, ())) != COLUMNS:
             raise BillRefused(1, "unknown header")
-        seen: set[str] = set()
         for row in rows:
-            record = _record(row, rows.line_num, seen, window)
+            record = _record(row, rows.line_num, window)
             if record is not None:
                 yield record
     except csv.Error as error:
         raise BillRefused(rows.line_num, f"not CSV: {error}") from error
 
 
-def _record(row: list[str], line_no: int, seen: set[str], window: Window) -> Record | None:
+def _record(row: list[str], line_no: int, window: Window) -> Record | None:
     if len(row) != len(COLUMNS):
         raise BillRefused(line_no, f"{len(row)} fields instead of {len(COLUMNS)}")
     cell = dict(zip(COLUMNS, row, strict=True))
-    number, category = cell["balance_transaction_id"], cell["reporting_category"]
-    if not number or number in seen:
-        raise BillRefused(line_no, f"balance transaction {number[:64]!r} is none, or twice")
-    seen.add(number)
+    category = cell["reporting_category"]
     gross, fee, net = (_decimal(cell[name], line_no) for name in ("gross", "fee", "net"))
     if gross - fee != net:
         raise BillRefused(line_no, "gross less fee isn't net")
