@@ -10,7 +10,7 @@ a sample, whose time is scaled up.
 stored scores, once with another model that scores every payment anew.
 
 **Counterfactual.** A new feature, a new rule and the model over a million payments from the log
-alone: every vector recomputed by the kernel on one thread, every payment scored on the other.
+alone: every vector recomputed by the kernel, half of the features on a thread, and scored.
 
 Wall-clock seconds suffer from whatever else runs on the machine; the CPU seconds beside them say
 what the work itself took.
