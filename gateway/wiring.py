@@ -125,6 +125,7 @@ class Gateway:
         if self.anchor is not None:
             self.anchor.log()
         self.context.reader.dispose()
+        self.context.reads.close()
         self.context.raw_reader.close()
         for lock in self.locks:
             lock.close()
@@ -286,6 +287,7 @@ def _context(
     return Context(
         writer=database.writer(prologue=log.write, committed=log.committed, doubted=log.doubted),
         reader=database.reader(),
+        reads=database.reads(),
         raw_reader=database.raw_reader(),
         risk=risk,
         log=log,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from risk.compiled import kernel
+from risk.compiled import allocating
 
 Ints = npt.NDArray[np.int64]
 # Unsigned: numba would look at every signed one whether it counts from the end.
@@ -153,7 +153,7 @@ def _zero_missing(kind: Ints, feature: Places) -> Ints:
     return found.astype(np.int64)
 
 
-@kernel
+@allocating
 def _prepare(  # noqa: PLR0917 - arrays go to a kernel one by one
     starts: Ints,
     feature: Places,

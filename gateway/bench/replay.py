@@ -31,6 +31,7 @@ from risk.state.store import MemoryStateStore
 
 if TYPE_CHECKING:
     from gateway.bench.rolling import Rolled
+    from gateway.replay.log import MappedLog
 
 EVERY: Final = 20
 BASELINES: Final = ("grouped", "looped")
@@ -136,28 +137,20 @@ def _apart(part: str, path: Path, out: Path, every: int) -> Figures:
 
 
 def _engine(path: Path, out: Path, features: tuple[Feature, ...]) -> Figures:
-    """Read the log and replay it; keep the columns of the first twelve features at most."""
+    """Read the log and replay it; keep the columns of the twelve, if it is them."""
     from gateway.replay import log
     from gateway.replay.mapping import load
-    from risk.features.event import EVENT_WIDTH
-    from risk.features.replay import replay
 
     # What is compiled or loaded at first use is not what is measured.
-    log.read(path, load("handbook"), rows_max=1_000)
-    replay(np.zeros((1, EVENT_WIDTH), dtype=np.int64), store=MemoryStateStore(features))
+    few = log.read(path, load("handbook"), rows_max=1_000)
+    _columns(few, features)
     started_s = time.process_time()
     history = log.read(path, load("handbook"))
     read_s = time.process_time() - started_s
-    kept_count = len(TWELVE) if features == TWELVE else 0
-    kept = np.empty((len(history.at_us), kept_count))
-    store = MemoryStateStore(features)
     started_s = time.process_time()
-    for first in range(0, len(history), PART_EVENTS):
-        found = replay(history.events(first, first + PART_EVENTS), store=store)
-        source = history.source[first : first + PART_EVENTS]
-        kept[source[source >= 0]] = found[source >= 0, :kept_count]
+    found = _columns(history, features)
     replay_s = time.process_time() - started_s
-    columns = {TWELVE[place].name: kept[:, place] for place in range(kept_count)}
+    columns = {} if found is None else {f.name: found[:, at] for at, f in enumerate(features)}
     np.savez(out, allow_pickle=False, **columns)
     return {
         "features": len(features),
@@ -166,6 +159,19 @@ def _engine(path: Path, out: Path, features: tuple[Feature, ...]) -> Figures:
         "read_s": read_s,
         "replay_s": replay_s,
     }
+
+
+def _columns(history: "MappedLog", features: tuple[Feature, ...]) -> npt.NDArray[np.float64] | None:
+    """Replay a history; of the whole catalogue nothing is kept."""
+    from risk.features.replay import fields_needed, of_attempts, replay
+
+    if features == TWELVE:
+        fields = fields_needed(features)
+        return of_attempts(history.fields(fields), fields, features=features)
+    store = MemoryStateStore(features)
+    for first in range(0, len(history), PART_EVENTS):
+        replay(history.events(first, first + PART_EVENTS), store=store)
+    return None
 
 
 def _pandas(path: Path, out: Path, every: int, rolled: "Rolled") -> Figures:

@@ -7,7 +7,7 @@ the worker's task, because only the worker knows whether an outcome is still unk
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import httpx
 
@@ -69,6 +69,7 @@ class Trade:
         amount_minor: What is to be paid, minor units of `currency`.
         currency: ISO 4217 code.
         created_at_us: When the order was made, microseconds since the epoch.
+        expires_at_s: When the payment dies by itself, Unix time, seconds; 0 if nobody knows.
     """
 
     trade_no: str
@@ -76,6 +77,7 @@ class Trade:
     amount_minor: int
     currency: str
     created_at_us: int
+    expires_at_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class RefundRequest:
         reason: For people.
         notify_url: Where the channel tells the gateway how it ended.
         created_at_us: When the refund was asked for, microseconds since the epoch.
+        to_account: Where it goes, at a channel that `PaysOut`; '' elsewhere.
     """
 
     refund_no: str
@@ -99,6 +102,7 @@ class RefundRequest:
     reason: str
     notify_url: str
     created_at_us: int
+    to_account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,9 @@ class ChannelReply:
         refund_no: Our refund number, if the answer is about a refund.
         channel_refund_no: The channel's own number of the refund, if it gave one.
         amount_minor: The amount the channel speaks of, if it says one.
+        received_minor: All that has come for a payment whose amount the payer chooses (a transfer
+            on a chain): less than was asked for while it waits, or more once it is paid. None
+            where the channel takes the exact amount or nothing.
         currency: The currency the channel speaks of, if it says one.
         pay_url: What the payer opens or scans (answer to `pay`): an address, or a code's content.
         form: If not empty, the payer's browser must post these fields to `pay_url`; without one,
@@ -151,6 +158,7 @@ class ChannelReply:
     refund_no: str = ""
     channel_refund_no: str = ""
     amount_minor: int | None = None
+    received_minor: int | None = None
     currency: str = ""
     pay_url: str = ""
     form: Mapping[str, str] = field(default_factory=dict)
@@ -228,6 +236,22 @@ class Channel(Protocol):
 
         Raises:
             ChannelProtocolError: if it can't be had or is damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class PaysOut(Protocol):
+    """A channel that can't send money back to where it came from.
+
+    A refund is a payment of its own there, to an account that the customer states.
+    """
+
+    def payee(self, text: str) -> str:
+        """Return an account as the channel writes it.
+
+        Raises:
+            ValueError: saying what is wrong with it.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.channels import alipay, bnpl, ecny, paypal, sandbox, stripe, wechat
+from gateway.channels import alipay, bnpl, ecny, evm, paypal, sandbox, stripe, unionpay, wechat
 from gateway.channels.base import Adapter
 
 ADAPTERS: Final[dict[str, Adapter]] = {
@@ -11,9 +11,11 @@ ADAPTERS: Final[dict[str, Adapter]] = {
         alipay.ADAPTER,
         bnpl.ADAPTER,
         ecny.ADAPTER,
+        evm.ADAPTER,
         paypal.ADAPTER,
         sandbox.ADAPTER,
         stripe.ADAPTER,
+        unionpay.ADAPTER,
         wechat.ADAPTER,
     )
 }

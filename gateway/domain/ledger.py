@@ -59,11 +59,20 @@ def _two_legs(debit: str, credit: str, amount_minor: int, currency: str) -> tupl
 
 
 def payment_entry(
-    *, merchant_id: str, trade_no: str, channel: str, amount_minor: int, currency: str
+    *,
+    merchant_id: str,
+    trade_no: str,
+    channel: str,
+    amount_minor: int,
+    currency: str,
+    part: str = "",
 ) -> Entry:
-    """A payer paid: the channel owes us, we owe the merchant."""
+    """A payer paid: the channel owes us, we owe the merchant.
+
+    `part` tells what came later for the same order from what came first.
+    """
     return Entry(
-        f"PAY:{trade_no}",
+        f"PAY:{trade_no}{part}",
         merchant_id,
         trade_no,
         "PAY",
@@ -91,11 +100,17 @@ def refund_entry(
 
 
 def late_entry(
-    *, merchant_id: str, trade_no: str, channel: str, amount_minor: int, currency: str
+    *,
+    merchant_id: str,
+    trade_no: str,
+    channel: str,
+    amount_minor: int,
+    currency: str,
+    part: str = "",
 ) -> Entry:
     """Money came for an order already closed: held in suspense, never given to the merchant."""
     return Entry(
-        f"LATE:{trade_no}",
+        f"LATE:{trade_no}{part}",
         merchant_id,
         trade_no,
         "LATE",

@@ -43,6 +43,9 @@ MINOR_DIGITS: dict[str, int] = {
         2,
     ),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    # Not of ISO 4217: tokens, with the decimals of their contracts, so that one minor unit is one
+    # unit of the token and no transfer is ever rounded. Priced at par they would lose fractions.
+    "USDC": 6,
 }
 AMOUNT_MINOR_MAX = 10**15  # Ten trillion yuan: above any real payment, far below 2**63.
 
@@ -111,7 +114,7 @@ def to_major(amount_minor: int, currency: str) -> Decimal:
 
     Args:
         amount_minor: Minor units (fen, cents); may be negative or zero.
-        currency: ISO 4217 code, upper case.
+        currency: ISO 4217 code, upper case, or a token.
 
     Raises:
         KeyError: if the currency is unknown: stored amounts always have a known one.

@@ -231,7 +231,7 @@ class MerchantApi:
             "prepay_id": order.prepay_id,
             "currency": order.currency,
             "risk_outcome": order.risk_outcome,
-            "risk_reasons": self._reasons(order),
+            "risk_reasons": await self._reasons(order),
             "degraded": order.risk_degraded,
             # The order's own time, so that a repeat gets the first answer to the last byte.
             "timestamp": order.created_at_us // 1000,
@@ -243,16 +243,22 @@ class MerchantApi:
             return order.pay_url
         return self.cashier.url_of(order.trade_no)
 
-    def _reasons(self, order: Order) -> str:
+    async def _reasons(self, order: Order) -> str:
         if order.risk_outcome == RiskOutcome.APPROVE:
             return ""
-        return ",".join(find_reasons(self.context.raw_reader, order.merchant_id, order.decision_id))
+        return ",".join(
+            await self.context.reads.ask(
+                lambda raw: find_reasons(raw, order.merchant_id, order.decision_id)
+            )
+        )
 
     async def _query(self, params: Params) -> Answer:
         command = read_query(params)
         now_us = self.context.clock_us()
         self.seen.accept(command.merchant_id, str(params["sign"]), now_us)
-        order = find_by_number(self.context.raw_reader, command.merchant_id, command.out_trade_no)
+        order = await self.context.reads.ask(
+            lambda raw: find_by_number(raw, command.merchant_id, command.out_trade_no)
+        )
         if order is None:
             raise OrderNotFound(command.out_trade_no)
         return order_answer(order) | {"timestamp": now_us // 1000}

@@ -13,6 +13,7 @@ from gateway.domain.numbers import OUT_TRADE_NO_LENGTH_MAX
 from gateway.domain.order import PayType
 from gateway.domain.urls import URL_LENGTH_MAX
 from gateway.http.schemas import (
+    ACCOUNT_LENGTH_MAX,
     BODY_LENGTH_MAX,
     DEFAULT_CURRENCY,
     REASON_LENGTH_MAX,
@@ -76,7 +77,7 @@ CREATE_REQUEST = (
         "currency",
         "币种, 默认CNY",
         "ISO 4217 code, CNY if absent",
-        {"type": "string", "pattern": "^[A-Z]{3}$", "default": DEFAULT_CURRENCY},
+        {"type": "string", "pattern": "^[A-Z]{3,4}$", "default": DEFAULT_CURRENCY},
         required=False,
     ),
     Field("subject", "订单标题", "What is bought", _string(SUBJECT_LENGTH_MAX)),
@@ -109,6 +110,13 @@ REFUND_REQUEST = (
         "商户退款单号, 幂等键",
         "The merchant's refund number; repeating it is the same refund",
         NUMBER,
+        required=False,
+    ),
+    Field(
+        "refund_account",
+        "退款收款账户(稳定币必填)",
+        "Where the customer wants it: an address, for a stablecoin; empty elsewhere",
+        _string(ACCOUNT_LENGTH_MAX),
         required=False,
     ),
     *SEAL,

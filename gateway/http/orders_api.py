@@ -148,7 +148,9 @@ class OrdersApi:
         out_trade_no = optional_text(params, "out_trade_no")
         if out_trade_no:
             check_out_trade_no(out_trade_no)
-            order = find_by_number(self.api.context.raw_reader, merchant_id, out_trade_no)
+            order = await self.api.context.reads.ask(
+                lambda raw: find_by_number(raw, merchant_id, out_trade_no)
+            )
             if order is None:
                 raise OrderNotFound(out_trade_no)
             trade_no = order.trade_no

@@ -37,6 +37,7 @@ __all__ = [
 SUBJECT_LENGTH_MAX: Final = 256
 BODY_LENGTH_MAX: Final = 512
 REASON_LENGTH_MAX: Final = 256
+ACCOUNT_LENGTH_MAX: Final = 128
 RISK_CONTEXT_LENGTH_MAX: Final = 16_384
 SIGN_LENGTH_MAX: Final = 2_048
 AMOUNT_LENGTH_MAX: Final = 32
@@ -45,7 +46,7 @@ DEFAULT_CURRENCY: Final = "CNY"
 Params = dict[str, Value]
 
 _MERCHANT_ID = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
-_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3,4}", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{10}(?:[0-9]{3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -115,7 +116,9 @@ def read_create(params: Params, *, sandbox_mode: bool = False) -> CreateCommand:
     out_trade_no = check_out_trade_no(_text(params, "out_trade_no"))
     currency = _text(params, "currency", required=False) or DEFAULT_CURRENCY
     if _CURRENCY.fullmatch(currency) is None:
-        raise InvalidParameter("currency", "must be an ISO 4217 code of three capital letters")
+        raise InvalidParameter(
+            "currency", "must be an ISO 4217 code of three capital letters, or USDC"
+        )
     amount_minor = parse_minor(_amount_text(params, "total_amount"), currency)
     pay_type = _PAY_TYPES.get(_text(params, "pay_type"))
     if pay_type is None:
@@ -175,6 +178,7 @@ def read_refund(params: Params) -> RefundCommand:
         refund_amount=amount,
         refund_reason=reason,
         out_refund_no=number,
+        refund_account=_text(params, "refund_account", ACCOUNT_LENGTH_MAX, required=False),
         request_sha256=_said(params),
     )
 

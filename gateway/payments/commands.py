@@ -64,6 +64,7 @@ class RefundCommand:
             ``~`` and the digest of the whole signed request, so that a byte-identical repeat is
             the same refund and any other request is another.
         request_sha256: Digest of all that was said but timestamp, sign and sign_type.
+        refund_account: Where the customer wants it, at channels that ask for that; may be empty.
     """
 
     merchant_id: str
@@ -71,6 +72,7 @@ class RefundCommand:
     refund_amount: str
     refund_reason: str
     out_refund_no: str
+    refund_account: str = ""
     request_sha256: bytes = field(default=b"", repr=False)
 
     def amount_minor(self, currency: str) -> int:

@@ -11,6 +11,7 @@ from gateway.payments.route import Routes
 from gateway.store.event_log import EventLog
 from gateway.store.orders import Order
 from gateway.store.raw import Raw
+from gateway.store.reads import Reads
 from gateway.store.subjects import Subjects
 from gateway.store.unit_of_work import Writer
 from risk import Decision
@@ -38,7 +39,8 @@ class Context:
     Attributes:
         writer: All changes go through it.
         reader: Read-only SQLAlchemy engine for the event loop's thread.
-        raw_reader: The connection behind `reader`, for the hot path.
+        reads: Answers questions on the path of every payment without holding up the others.
+        raw_reader: A connection for what is asked now and then.
         risk: The engine, if this process owns the feature state; a worker of its own has none.
         subjects: Pseudonyms and keys of people; a worker of its own has none.
         log: Where the engine's events wait for their commit.
@@ -52,6 +54,7 @@ class Context:
 
     writer: Writer
     reader: Engine
+    reads: Reads
     raw_reader: Raw
     risk: RiskEngine | None
     log: EventLog

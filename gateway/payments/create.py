@@ -9,6 +9,7 @@ happens after the commit, so a crash leaves an order the worker can find.
 import asyncio
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from gateway.domain.errors import Busy, InvalidParameter, OrderConflict
@@ -18,7 +19,9 @@ from gateway.payments.commands import CreateCommand
 from gateway.payments.context import Context
 from gateway.payments.open import open_at_channel, pay_request
 from gateway.store.evidence import seal
-from gateway.store.orders import Order, find_by_number, insert_created
+from gateway.store.orders import Order, insert_created, read_order, seek_by_number
+from gateway.store.raw import Raw
+from gateway.store.subjects import Hidden, Seen, look
 from risk import Decision, RiskOutcome, Transaction
 from risk.decision import Shadow
 
@@ -40,22 +43,46 @@ async def create(context: Context, command: CreateCommand) -> Order:
         Busy: (1006) if the channel's or the database's answer is not known; repeat the request.
     """
     key = (command.merchant_id, command.out_trade_no)
-    known = find_by_number(context.raw_reader, *key)
-    if known is None and (twin := context.creating.get(key)) is not None:
+    if (twin := context.creating.get(key)) is not None:
         known = await asyncio.shield(twin)
         if known is None:
             raise Busy("the first of these simultaneous requests failed; repeat this one")
-    if known is not None:
         return await _repeat(context, known, command)
+    # Promised before it is looked for: between looking and promising a twin could slip through.
     promise: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
     context.creating[key] = promise
     order: Order | None = None
     try:
-        order = await _create_first(context, command)
+        order, people = await _known(context, command)
+        is_new = order is None
+        if order is None:
+            order = await _create_first(context, command, people)
     finally:
         del context.creating[key]
         promise.set_result(order)
-    return await _opened(context, order)
+    return await (_opened(context, order) if is_new else _repeat(context, order, command))
+
+
+async def _known(context: Context, command: CreateCommand) -> tuple[Order | None, Hidden]:
+    """Look for the order and for the people in the request, in one journey to the database."""
+    subjects, told = context.subjects, command.risk_context
+    if subjects is None:
+        raise RuntimeError("only the owner of the feature state creates orders")
+    hidden: Hidden | None = None
+    while hidden is None:  # Again only if somebody was erased this very moment.
+        wanted = subjects.wanted(told)
+        order, seen = await context.reads.ask(partial(_look, command, wanted))
+        hidden = subjects.hidden(told, context.clock_us(), seen)
+    return order, hidden
+
+
+def _look(
+    command: CreateCommand, wanted: tuple[bytes, ...] | None, raw: Raw
+) -> tuple[Order | None, Seen]:
+    # Asked before the first answer is read: over a network all of it is one journey.
+    order = seek_by_number(raw, command.merchant_id, command.out_trade_no)
+    seen = look(raw, wanted)
+    return read_order(order), seen
 
 
 async def _repeat(context: Context, known: Order, command: CreateCommand) -> Order:
@@ -70,7 +97,7 @@ async def _opened(context: Context, order: Order) -> Order:
     return order
 
 
-async def _create_first(context: Context, command: CreateCommand) -> Order:
+async def _create_first(context: Context, command: CreateCommand, people: Hidden) -> Order:
     now_us = context.clock_us()
     channel = context.routes.choose(command.merchant_id, command.pay_type.value)
     if not channel:
@@ -78,7 +105,6 @@ async def _create_first(context: Context, command: CreateCommand) -> Order:
     trade_no = new_number("T", now_us)
     if context.risk is None or context.subjects is None:
         raise RuntimeError("only the owner of the feature state creates orders")
-    people = context.subjects.hide(command.risk_context, now_us)
     decision = context.risk.assess(
         Transaction(
             event_id=trade_no,

@@ -16,6 +16,7 @@ from gateway.payments.learn import MOVED, ask_about
 from gateway.payments.open import trade_of
 from gateway.store import orders
 from gateway.store.orders import Order, find_by_number
+from gateway.store.raw import Raw
 
 
 async def expire(context: Context, order: Order) -> bool:
@@ -31,13 +32,17 @@ async def close_by_merchant(context: Context, merchant_id: str, out_trade_no: st
         IllegalTransition: (1004) it was paid.
         Busy: (1006) the channel's answer is not known; repeat the request.
     """
-    order = find_by_number(context.raw_reader, merchant_id, out_trade_no)
+
+    def find(raw: Raw) -> Order | None:
+        return find_by_number(raw, merchant_id, out_trade_no)
+
+    order = await context.reads.ask(find)
     if order is None:
         raise OrderNotFound(out_trade_no)
     if order.status in _UNPAID:
         await close_at_channel(context, order, "MERCHANT")
         # Read again: a notification may have been faster than our own question.
-        order = find_by_number(context.raw_reader, merchant_id, out_trade_no) or order
+        order = await context.reads.ask(find) or order
     if order.status in _UNPAID:
         raise Busy("the channel has not said yet that the payment is closed")
     if order.status != Status.CLOSED:

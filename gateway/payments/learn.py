@@ -31,11 +31,14 @@ async def ask_about(context: Context, order: Order) -> Verdict:
     """
     channel = context.channels[order.channel]
     reply = await channel.query(trade_of(order), timeout_s=context.config.channel_timeout_s)
-    if reply.outcome not in _SETTLED:
+    received_minor = reply.received_minor
+    if reply.outcome not in _SETTLED and received_minor in (None, order.paid_minor):
         return Verdict.IGNORED
     now_us = context.clock_us()
-    # One payment, one fact: the id is the payment's, not this question's.
-    known_as = reply.event_id or f"QUERY:{order.trade_no}:{reply.outcome}"
+    # One payment, one fact: the id is the payment's, not this question's. Where money comes in
+    # parts, each sum is a fact, which means something else once the order is closed.
+    part = "" if received_minor is None else f":{received_minor}:{order.status}"
+    known_as = reply.event_id or f"QUERY:{order.trade_no}:{reply.outcome}{part}"
     fact = replace(reply, event_id=known_as)
     return await context.writer.run(lambda conn: apply_fact(conn, order.channel, fact, now_us))
 

@@ -52,6 +52,7 @@ def trade_of(order: Order) -> Trade:
         amount_minor=order.amount_minor,
         currency=order.currency,
         created_at_us=order.created_at_us,
+        expires_at_s=order.expires_at_us // 1_000_000,
     )
 
 

@@ -5,10 +5,17 @@ any number of simultaneous refunds together never exceed what was paid. Without 
 refund number, one is derived from the signed request: the same bytes again are the same refund.
 """
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
-from gateway.channels.base import ChannelReply, Outcome, RefundRequest
-from gateway.domain.errors import IllegalTransition, OrderConflict, OrderNotFound
+from gateway.channels.base import Channel, ChannelReply, Outcome, PaysOut, RefundRequest
+from gateway.domain.errors import (
+    IllegalTransition,
+    InvalidParameter,
+    OrderConflict,
+    OrderNotFound,
+)
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.domain.refund import RefundStatus, reserve
@@ -19,6 +26,7 @@ from gateway.payments.settle import fail_refund, finish_refund
 from gateway.store import orders
 from gateway.store.orders import Order, Refund, find_by_number
 
+_LATE = "LATE"
 RETRY_AFTER_US = 10_000_000  # First question about a refund whose outcome is unknown.
 
 
@@ -30,20 +38,30 @@ async def refund(context: Context, command: RefundCommand) -> Refund:
         IllegalTransition: (1004) the order is not paid, or refunded in full already.
         InsufficientBalance: (1005) more than is left of the payment.
         OrderConflict: (1001) the refund number is taken by another request.
-        InvalidParameter: (1001) the amount does not fit the order's currency.
+        InvalidParameter: (1001) the amount does not fit the order's currency; or the account it
+            shall go to is missing or malformed, at a channel that asks for one.
     """
-    order = find_by_number(context.raw_reader, command.merchant_id, command.out_trade_no)
+    order = await context.reads.ask(
+        lambda raw: find_by_number(raw, command.merchant_id, command.out_trade_no)
+    )
     if order is None:
         raise OrderNotFound(command.out_trade_no)
     amount_minor = command.amount_minor(order.currency)
+    to_account = _payee(context.channels[order.channel], command)
     now_us = context.clock_us()
     refund_no = new_number("R", now_us)
 
     def book_intent(conn: Connection) -> tuple[Refund, bool]:
         known = orders.find_refund(conn, command.merchant_id, command.out_refund_no)
+        if known is not None and (known.kind, known.amount_minor) == (_LATE, amount_minor):
+            return replace(known, to_account=to_account), orders.address_refund(
+                conn, known, to_account
+            )
         if known is not None:
             return _same(known, command), False
-        wanted = _intent(order, command, refund_no, amount_minor, now_us)
+        wanted = replace(
+            _intent(order, command, refund_no, amount_minor, now_us), to_account=to_account
+        )
         _reserve(conn, order.trade_no, amount_minor)
         orders.insert_refund(conn, wanted)
         return wanted, True
@@ -52,6 +70,18 @@ async def refund(context: Context, command: RefundCommand) -> Refund:
     if not is_new:
         return intent
     return await ask_channel(context, intent)
+
+
+def _payee(channel: Channel, command: RefundCommand) -> str:
+    """Return where a refund goes; '' where the channel knows that itself."""
+    if not isinstance(channel, PaysOut):
+        return ""
+    if not command.refund_account:
+        raise InvalidParameter("refund_account", "is required: ask the customer where it shall go")
+    try:
+        return channel.payee(command.refund_account)
+    except ValueError as error:
+        raise InvalidParameter("refund_account", str(error)) from error
 
 
 def _same(known: Refund, command: RefundCommand) -> Refund:
@@ -101,6 +131,7 @@ def _request(context: Context, order: Order, intent: Refund) -> RefundRequest:
         reason=intent.reason,
         notify_url=context.notify_url(order.channel),
         created_at_us=intent.created_at_us,
+        to_account=intent.to_account,
     )
 
 
@@ -108,7 +139,8 @@ async def ask_channel(context: Context, intent: Refund) -> Refund:
     """Bring a refund under way to its end, or as far as the channel's answer allows.
 
     A refund that was tried before is asked about first and made again only if the channel never
-    heard of it; a repeat carries the same number.
+    heard of it; a repeat carries the same number. Late money at a channel that asks where to send
+    it waits until the merchant says so: a refund request with this refund's number.
     """
     with context.reader.connect() as conn:
         order = orders.get(conn, intent.trade_no)
@@ -118,7 +150,9 @@ async def ask_channel(context: Context, intent: Refund) -> Refund:
     timeout_s = context.config.channel_timeout_s
     trade, request = trade_of(order), _request(context, order, intent)
     reply: ChannelReply | None = None
-    if intent.attempts:
+    if isinstance(channel, PaysOut) and not intent.to_account:
+        reply = ChannelReply(outcome=Outcome.UNKNOWN, trade_no=order.trade_no)
+    elif intent.attempts:
         reply = await channel.query_refund(trade, request, timeout_s=timeout_s)
     if reply is None or reply.outcome is Outcome.NOT_FOUND:
         reply = await channel.refund(trade, request, timeout_s=timeout_s)

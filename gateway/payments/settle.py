@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from gateway.channels.base import ChannelReply, Outcome
 from gateway.domain.ledger import late_entry, late_refund_entry, payment_entry, refund_entry
+from gateway.domain.money import to_major
 from gateway.domain.numbers import new_number
 from gateway.domain.order import Status
 from gateway.domain.refund import RefundStatus
@@ -98,6 +99,8 @@ def _apply(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> V
         return _paid(conn, order, fact, now_us)
     if fact.outcome is Outcome.REFUNDED:
         return _refunded(conn, order, fact, now_us)
+    if fact.outcome is Outcome.ACCEPTED and fact.received_minor is not None:
+        return _received(conn, order, fact, fact.received_minor, now_us)
     if fact.outcome is Outcome.CLOSED and order.status in (Status.CREATED, Status.WAIT_PAY):
         closed = close_order(conn, order, "CLOSED_AT_CHANNEL", now_us)
         return Verdict.APPLIED if closed is not None else Verdict.IGNORED
@@ -118,20 +121,47 @@ def _paid(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ve
     if order.status == Status.CREATED:
         # Paid before our own answer about opening it was stored: take both arrows.
         order = orders.move(conn, order, Status.WAIT_PAY) or order
+    received_minor = order.amount_minor if fact.received_minor is None else fact.received_minor
     if order.status == Status.WAIT_PAY:
-        return _pay(conn, order, fact, now_us)
-    if order.status == Status.CLOSED and order.paid_minor == 0:
-        return _pay_late(conn, order, fact, now_us)
-    return Verdict.REPEATED
+        return _pay(conn, order, fact, received_minor, now_us)
+    return _received(conn, order, fact, received_minor, now_us)
 
 
-def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+def _received(
+    conn: Connection, order: Order, fact: ChannelReply, received_minor: int, now_us: int
+) -> Verdict:
+    """Account for all that has come, where that differs from what is booked.
+
+    Only a payer who chooses the amount can send less or more than was asked for; elsewhere
+    `received_minor` is the order's amount, and a repeat finds it booked.
+    """
+    more_minor = received_minor - order.paid_minor
+    if order.status in (Status.CREATED, Status.WAIT_PAY):
+        rest = to_major(order.amount_minor - received_minor, order.currency)
+        detail = f"remainder {rest} {order.currency}"
+        outbox.publish(conn, order, "UNDERPAID", now_us, amount_minor=received_minor, detail=detail)
+        return Verdict.APPLIED
+    if more_minor == 0:
+        return Verdict.REPEATED
+    if more_minor > 0 and order.status == Status.CLOSED:
+        return _pay_late(conn, order, fact, more_minor, now_us)
+    if more_minor > 0 and order.status == Status.SUCCESS:
+        return _pay_more(conn, order, more_minor, now_us)
+    # Money that is gone again (a chain that took final blocks back), or came after all was
+    # refunded: neither may be booked by itself.
+    outbox.publish(conn, order, "MISMATCH", now_us, amount_minor=received_minor, detail="received")
+    return Verdict.MISMATCH
+
+
+def _pay(
+    conn: Connection, order: Order, fact: ChannelReply, received_minor: int, now_us: int
+) -> Verdict:
     charge = charges.of_payment(conn, order)
     paid = orders.move(
         conn,
         order,
         Status.SUCCESS,
-        paid_minor=order.amount_minor,
+        paid_minor=received_minor,
         paid_at_us=now_us,
         channel_trade_no=fact.channel_trade_no or order.channel_trade_no,
         fee_minor=charge.fee_minor,
@@ -145,7 +175,7 @@ def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ver
             merchant_id=paid.merchant_id,
             trade_no=paid.trade_no,
             channel=paid.channel,
-            amount_minor=paid.amount_minor,
+            amount_minor=paid.paid_minor,
             currency=paid.currency,
         ),
         now_us,
@@ -159,15 +189,41 @@ def _pay(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Ver
     return Verdict.APPLIED
 
 
-def _pay_late(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -> Verdict:
+def _pay_more(conn: Connection, order: Order, more_minor: int, now_us: int) -> Verdict:
+    """Book what came for an order that is paid already: it is the merchant's, to give back."""
+    paid_minor = order.paid_minor + more_minor
+    after = orders.change(conn, order, paid_minor=paid_minor)
+    if after is None:
+        raise RuntimeError(f"order {order.trade_no} moved inside the writer's own transaction")
+    outbox.book(
+        conn,
+        payment_entry(
+            merchant_id=after.merchant_id,
+            trade_no=after.trade_no,
+            channel=after.channel,
+            amount_minor=more_minor,
+            currency=after.currency,
+            part=f":{paid_minor}",
+        ),
+        now_us,
+    )
+    outbox.publish(conn, after, "OVERPAID", now_us, amount_minor=more_minor)
+    outbox.notify(conn, after, now_us, news=f"RECEIVED:{paid_minor}")
+    return Verdict.APPLIED
+
+
+def _pay_late(
+    conn: Connection, order: Order, fact: ChannelReply, late_minor: int, now_us: int
+) -> Verdict:
     refund_no = new_number("R", now_us)
+    part = f":{order.paid_minor + late_minor}" if order.paid_minor else ""
     late = orders.change(
         conn,
         order,
         status_reason="LATE",
-        paid_minor=order.amount_minor,
+        paid_minor=order.paid_minor + late_minor,
         paid_at_us=now_us,
-        refund_reserved_minor=order.amount_minor,
+        refund_reserved_minor=order.refund_reserved_minor + late_minor,
         channel_trade_no=fact.channel_trade_no or order.channel_trade_no,
     )
     if late is None:
@@ -178,8 +234,9 @@ def _pay_late(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -
             merchant_id=late.merchant_id,
             trade_no=late.trade_no,
             channel=late.channel,
-            amount_minor=late.amount_minor,
+            amount_minor=late_minor,
             currency=late.currency,
+            part=part,
         ),
         now_us,
     )
@@ -191,7 +248,7 @@ def _pay_late(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -
             out_refund_no=refund_no,
             request_sha256=b"",
             trade_no=late.trade_no,
-            amount_minor=late.amount_minor,
+            amount_minor=late_minor,
             currency=late.currency,
             reason="paid after the order was closed",
             kind="LATE",
@@ -202,7 +259,7 @@ def _pay_late(conn: Connection, order: Order, fact: ChannelReply, now_us: int) -
             finished_at_us=0,
         ),
     )
-    outbox.publish(conn, late, "LATE_PAYMENT", now_us, amount_minor=late.paid_minor)
+    outbox.publish(conn, late, "LATE_PAYMENT", now_us, amount_minor=late_minor)
     outbox.notify(conn, late, now_us, refund_no=f"LATE:{refund_no}")
     return Verdict.LATE
 

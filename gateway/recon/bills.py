@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.recon.formats import alipay, bnpl, ecny, paypal, sandbox, stripe, wechat
+from gateway.recon.formats import alipay, bnpl, ecny, evm, paypal, sandbox, stripe, unionpay, wechat
 from gateway.recon.formats.base import BillRefused as BillRefused
 from gateway.recon.formats.base import Reader
 from gateway.recon.record import Record, window_of
@@ -17,9 +17,11 @@ READERS: Final[dict[str, Reader]] = {
     "alipay": alipay.read,
     "bnpl": bnpl.read,
     "ecny": ecny.read,
+    "evm": evm.read,
     "paypal": paypal.read,
     "sandbox": sandbox.read,
     "stripe": stripe.read,
+    "unionpay": unionpay.read,
     "wechat": wechat.read,
 }
 

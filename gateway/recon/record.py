@@ -11,9 +11,12 @@ CHANNEL_ZONES: Final = {
     "alipay": _BEIJING,
     "bnpl": UTC,
     "ecny": _BEIJING,
+    "evm": UTC,
     "paypal": UTC,
     "sandbox": _BEIJING,
     "stripe": UTC,
+    # A clearing day begins at 23:00 in Beijing on the evening before.
+    "unionpay": timezone(timedelta(hours=9)),
     "wechat": _BEIJING,
 }
 CUTOFF_S: Final = 300  # So near to midnight, either side may have it on the other day.

@@ -95,7 +95,7 @@ def compare(conn: Connection, channel: str, day: str, file: bytes, *, kind: str 
     bill = read_bill(channel, day, file, kind=kind)
     window = window_of(bill.kind, day)
     # A day more on either side: a callback that was late may have been booked after midnight.
-    ledger = _ledger(conn, channel, window.first_us - _DAY_US, window.after_us + _DAY_US)
+    ledger = _ledger(conn, channel, bill.kind, window.first_us - _DAY_US, window.after_us + _DAY_US)
     elsewhere = _settled_elsewhere(conn, channel, day)
     ours = [record for record in ledger if record.key not in elsewhere]
     result = match(bill.records, ours, window)
@@ -168,7 +168,9 @@ def _summary(comparison: Comparison, *, repeated: bool) -> RunSummary:
     )
 
 
-def _ledger(conn: Connection, channel: str, first_us: int, after_us: int) -> list[Record]:
+def _ledger(
+    conn: Connection, channel: str, kind: str, first_us: int, after_us: int
+) -> list[Record]:
     """Load what moved on the channel's account; the sign of a posting says which way."""
     entries, postings = ledger_entries.c, ledger_postings.c
     rows = conn.execute(
@@ -194,10 +196,20 @@ def _ledger(conn: Connection, channel: str, first_us: int, after_us: int) -> lis
             entries.created_at_us < after_us,
         )
     )
-    return [
-        _record(entry_id, trade_no, amount_minor, currency, at_us, merchant_id)
-        for entry_id, trade_no, amount_minor, currency, at_us, merchant_id in rows
-    ]
+    found: dict[tuple[str, str, str], Record] = {}
+    others: list[Record] = []
+    for row in rows:
+        record = _record(*row)
+        known = found.setdefault(record.key, record)
+        if known is record:
+            continue
+        # What came for one order in several parts on one day is one record, as in the bill.
+        if day_of(kind, known.at_us) == day_of(kind, record.at_us):
+            total_minor = known.amount_minor + record.amount_minor
+            found[record.key] = record._replace(amount_minor=total_minor)
+        else:
+            others.append(record)
+    return [*found.values(), *others]
 
 
 def _record(

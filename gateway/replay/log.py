@@ -92,6 +92,7 @@ class MappedLog:
         self._known_at_us = np.clip(known_at_us, 0, ev.TIME_BOUND_US)
         self._named = named
         self._moments, self._moment = moments
+        self._shared = frozenset(np.flatnonzero(self._moments.any(axis=0)).tolist())
         self.source, self._seq = _merged(at_us, labels, known_at_us)
 
     def __len__(self) -> int:
@@ -99,22 +100,41 @@ class MappedLog:
 
     def events(self, first: int, end: int) -> Ints:
         """Return the events first..end-1 of the log, shape ``(n, EVENT_WIDTH)``."""
+        return self._fields(tuple(range(ev.EVENT_WIDTH)), first, end)
+
+    def fields(self, names: tuple[str, ...]) -> Ints:
+        """Return only these fields (`risk.features.event.FIELDS`) of all events, in their order."""
+        return self._fields(tuple(ev.INDEX[name] for name in names), 0, len(self))
+
+    def _fields(self, columns: tuple[int, ...], first: int, end: int) -> Ints:
         source = self.source[first:end]
         is_label = source < 0
         row = np.where(is_label, ~source, source)
-        out: Ints = self._moments[self._moment[row]]
+        out = np.zeros((len(source), len(columns)), dtype=np.int64)
+        for place, column in enumerate(columns):
+            if column in self._shared:
+                out[:, place] = self._moments[self._moment[row], column]
+                if column >= ev.PRESENCE:
+                    out[is_label, place] = 0
         for name in self._named:
             for place, column in enumerate(name.columns.tolist()):
-                out[:, column] = name.values[:, place][name.places[row]]
-        out[:, ev.SEQ] = np.arange(first + 1, first + 1 + len(source))
-        out[:, ev.AT_US] = np.clip(self.at_us[row], 0, ev.TIME_BOUND_US)
-        out[:, ev.AMOUNT] = self._amount_minor[row]
+                if column in columns:
+                    out[:, columns.index(column)] = name.values[:, place][name.places[row]]
         told = row[is_label]
-        out[is_label, ev.PRESENCE :] = 0
-        out[is_label, ev.KIND] = ev.LABEL
-        out[is_label, ev.AT_US] = self._known_at_us[told]
-        out[is_label, ev.REF_SEQ] = self._seq[told]
-        out[is_label, ev.FEEDBACK] = np.where(self.labels[told] == 1, ev.FRAUD, ev.GENUINE)
+        at_us = np.clip(self.at_us[row], 0, ev.TIME_BOUND_US)
+        own = {
+            ev.SEQ: np.arange(first + 1, first + 1 + len(source)),
+            ev.KIND: np.where(is_label, ev.LABEL, ev.ATTEMPT),
+            ev.AT_US: np.where(is_label, self._known_at_us[row], at_us),
+            ev.AMOUNT: self._amount_minor[row],
+        }
+        for column in own.keys() & set(columns):
+            out[:, columns.index(column)] = own[column]
+        if ev.REF_SEQ in columns:
+            out[is_label, columns.index(ev.REF_SEQ)] = self._seq[told]
+        if ev.FEEDBACK in columns:
+            verdict = np.where(self.labels[told] == 1, ev.FRAUD, ev.GENUINE)
+            out[is_label, columns.index(ev.FEEDBACK)] = verdict
         return out
 
 
@@ -285,7 +305,7 @@ def _merged(at_us: Ints, labels: npt.NDArray[np.int8], known_at_us: Ints) -> tup
         order = np.lexsort((told, known_at_us[told], slot))
         slot, told = slot[order], told[order]
     payments = np.arange(len(at_us))
-    place = payments + np.searchsorted(slot, payments, side="right")
+    place = payments + np.cumsum(np.bincount(slot, minlength=len(at_us) + 1))[:-1]
     source = np.empty(len(at_us) + len(told), dtype=np.int64)
     source[place] = payments
     source[slot + np.arange(len(told))] = ~told

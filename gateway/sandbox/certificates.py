@@ -16,7 +16,13 @@ LAST: Final = datetime(2049, 12, 31, tzinfo=UTC)
 
 
 def certificate(
-    keys: Keys, name: str, common_name: str, *, issuer: str = "", is_authority: bool = False
+    keys: Keys,
+    name: str,
+    common_name: str,
+    *,
+    issuer: str = "",
+    is_authority: bool = False,
+    last: datetime = LAST,
 ) -> x509.Certificate:
     """Return the certificate of the RSA key `name`, issued when it is first asked for.
 
@@ -24,11 +30,29 @@ def certificate(
         keys: Where keys and certificates are kept.
         name: Of the key whose certificate it is.
         common_name: Of its subject.
-        issuer: Name of the issuing key, whose certificate must be there already; itself if ''.
+        issuer: Name of the authority that issues it, which has a certificate already; itself if ''.
         is_authority: Whether it may issue others.
+        last: When it expires.
     """
-    pem = keys.kept(f"{name}.crt", lambda: _issued(keys, name, common_name, issuer, is_authority))
-    return x509.load_pem_x509_certificate(pem)
+
+    def issued() -> bytes:
+        subject = _name(common_name)
+        authority = (
+            x509.load_pem_x509_certificate(keys.kept(f"{issuer}.crt", bytes)) if issuer else None
+        )
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority.subject if authority else subject)
+            .public_key(keys.rsa(name).public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(FIRST)
+            .not_valid_after(last)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        return builder.sign(keys.rsa(issuer or name), SHA256()).public_bytes(Encoding.PEM)
+
+    return x509.load_pem_x509_certificate(keys.kept(f"{name}.crt", issued))
 
 
 def pem_of(issued: x509.Certificate) -> str:
@@ -36,27 +60,11 @@ def pem_of(issued: x509.Certificate) -> str:
     return issued.public_bytes(Encoding.PEM).decode()
 
 
-def _issued(keys: Keys, name: str, common_name: str, issuer: str, is_authority: bool) -> bytes:
-    subject = x509.Name(
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Sandbox"),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
-    signed_by = subject
-    if issuer:
-        signed_by = x509.load_pem_x509_certificate(keys.kept(f"{issuer}.crt", bytes)).subject
-    key = keys.rsa(name)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signed_by)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(FIRST)
-        .not_valid_after(LAST)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-    )
-    made = builder.sign(keys.rsa(issuer or name), SHA256())
-    return made.public_bytes(Encoding.PEM)

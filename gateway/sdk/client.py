@@ -99,9 +99,15 @@ class _Side:
         return self._base_url + path
 
     def _refund_params(
-        self, out_trade_no: str, refund_amount: Amount, refund_reason: str, out_refund_no: str
+        self,
+        out_trade_no: str,
+        refund_amount: Amount,
+        refund_reason: str,
+        out_refund_no: str,
+        refund_account: str,
     ) -> dict[str, str]:
-        return {
+        optional = {"refund_account": refund_account} if refund_account else {}
+        return optional | {
             "out_trade_no": out_trade_no,
             "refund_amount": amount_text(refund_amount),
             "refund_reason": refund_reason,
@@ -229,6 +235,7 @@ class Client(_Side):
         refund_amount: Amount,
         refund_reason: str,
         out_refund_no: str = "",
+        refund_account: str = "",
     ) -> Refund:
         """Give back part or all of a payment; raises as `create`.
 
@@ -238,8 +245,11 @@ class Client(_Side):
             refund_reason: Why.
             out_refund_no: The merchant's number of the refund; made up if empty (then
                 `OutcomeUnknown.params` has it).
+            refund_account: Where the customer wants it; for a stablecoin, an address.
         """
-        params = self._refund_params(out_trade_no, refund_amount, refund_reason, out_refund_no)
+        params = self._refund_params(
+            out_trade_no, refund_amount, refund_reason, out_refund_no, refund_account
+        )
         return Refund.read(self._call(_REFUND, params), params["out_refund_no"])
 
     def close(self) -> None:
@@ -319,9 +329,12 @@ class AsyncClient(_Side):
         refund_amount: Amount,
         refund_reason: str,
         out_refund_no: str = "",
+        refund_account: str = "",
     ) -> Refund:
         """As `Client.refund`."""
-        params = self._refund_params(out_trade_no, refund_amount, refund_reason, out_refund_no)
+        params = self._refund_params(
+            out_trade_no, refund_amount, refund_reason, out_refund_no, refund_account
+        )
         return Refund.read(await self._call(_REFUND, params), params["out_refund_no"])
 
     async def aclose(self) -> None:

@@ -7,7 +7,8 @@ one dense chain, in the transaction that writes it:
     link_n = SHA-256(link_{n-1} ‖ n as 8 bytes, big-endian ‖ digest),  link_0 = 32 zero bytes
 
 A savepoint that is rolled back takes its link with it and a crash takes both, because the last
-link is read from the table inside the transaction and kept nowhere else.
+link is read from the table inside the transaction. (A connection across a network remembers what
+it wrote last, until anything fails.)
 
 Canonical bytes: MessagePack of ``[table, {column: value}, {evidence column: value} or nil]``, keys
 in order, integers in their shortest form, reals as float64, blobs as they are. A column that holds
@@ -48,6 +49,7 @@ _INSERT: Final = (
 )
 _HEAD: Final = "SELECT n, link FROM chain_records ORDER BY n DESC LIMIT 1"
 _BATCH_COUNT: Final = 2_000
+_REMEMBERED: Final = "chain"
 
 
 class Unreadable(Exception):
@@ -206,6 +208,21 @@ def head(raw: Raw) -> tuple[int, bytes]:
     return (0, GENESIS) if row is None else (row[0], row[1])
 
 
+def _last(raw: Raw) -> tuple[int, bytes]:
+    """The head, as a connection across a network may remember it from what it wrote itself.
+
+    Were it wrong, the number of the next place would be taken and the transaction refused.
+    """
+    remembered: dict[str, Any] = getattr(raw, "remembered", {})
+    return remembered.get(_REMEMBERED) or head(raw)
+
+
+def _remember(raw: Raw, n: int, link: bytes) -> None:
+    remembered: dict[str, Any] | None = getattr(raw, "remembered", None)
+    if remembered is not None:
+        remembered[_REMEMBERED] = (n, link)
+
+
 def text_of(n: int, link: bytes) -> str:
     """Return a head as people write it down: ``N:HASH``."""
     return f"{n}:{link.hex()}"
@@ -231,9 +248,10 @@ def append_decision(raw: Raw, row: Mapping[str, Any], evidence: Mapping[str, Any
         row: Value of each column of `decisions`.
         evidence: The `EVIDENCE_COLUMNS` of its evidence, or None if it has none.
     """
-    last_n, last_link = head(raw)
+    last_n, last_link = _last(raw)
     digest, marks = DECISIONS.entry(row, evidence)
     n = last_n + 1
+    link = link_of(last_link, n, digest)
     raw.execute(
         _INSERT,
         (
@@ -243,9 +261,10 @@ def append_decision(raw: Raw, row: Mapping[str, Any], evidence: Mapping[str, Any
             row["decision_id"],
             digest,
             marks,
-            link_of(last_link, n, digest),
+            link,
         ),
     )
+    _remember(raw, n, link)
 
 
 def append_events(raw: Raw, events: Iterable[tuple[int, str, int, str, bytes]]) -> None:
@@ -255,7 +274,7 @@ def append_events(raw: Raw, events: Iterable[tuple[int, str, int, str, bytes]]) 
         raw: The writer's connection.
         events: ``(seq, kind, at_us, trade_no, payload)`` each, in order of seq.
     """
-    n, link = head(raw)
+    n, link = _last(raw)
     rows = []
     for event in events:
         row = dict(zip(_EVENT_COLUMNS, event, strict=True))
@@ -264,6 +283,7 @@ def append_events(raw: Raw, events: Iterable[tuple[int, str, int, str, bytes]]) 
         link = link_of(link, n, digest)
         rows.append((n, EVENT, "", str(event[0]), digest, marks, link))
     raw.executemany(_INSERT, rows)
+    _remember(raw, n, link)
 
 
 _EVENT_COLUMNS: Final = ("seq", "kind", "at_us", "trade_no", "payload")

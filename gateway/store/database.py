@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from gateway.refusal import Refused
 from gateway.store.raw import Raw
+from gateway.store.reads import Reads
 from gateway.store.unit_of_work import Writer
 
 DATABASE_NAME = "yumen.db"
@@ -93,6 +94,10 @@ class Database(ABC):
     @abstractmethod
     def raw_reader(self) -> Raw:
         """Return a read-only connection of the driver, for use on one thread."""
+
+    @abstractmethod
+    def reads(self) -> Reads:
+        """Return what the event loop asks on the path of every payment."""
 
     @abstractmethod
     def writer(

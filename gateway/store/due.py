@@ -15,6 +15,7 @@ from gateway.store.orders import Order, Refund
 from gateway.store.tables import orders, refunds
 
 _OPEN = literal_column("orders.status IN ('CREATED','WAIT_PAY')", Boolean)
+_BY_TRANSFER = literal_column("orders.pay_type = 'crypto'", Boolean)
 _UNDER_WAY = literal_column("refunds.status = 'PROCESSING'", Boolean)
 
 
@@ -55,6 +56,27 @@ def waiting_orders(channels: Collection[str]) -> Due[Order]:
             _OPEN,
             orders.c.status == Status.WAIT_PAY.value,
             orders.c.channel.in_(channels),
+        ),
+        order_by=orders.c.created_at_us.desc(),
+        read=_order,
+    )
+
+
+def ended_transfers(channels: Collection[str], since_us: int) -> Due[Order]:
+    """Orders at some of the channels that have ended but could still receive a transfer.
+
+    Args:
+        channels: Accounts on chains.
+        since_us: Only those that were made since then.
+    """
+    return Due(
+        table=orders,
+        where=(
+            _BY_TRANSFER,
+            orders.c.status.in_([Status.SUCCESS.value, Status.CLOSED.value]),
+            orders.c.channel.in_(channels),
+            orders.c.pay_url != "",
+            orders.c.created_at_us >= since_us,
         ),
         order_by=orders.c.created_at_us.desc(),
         read=_order,

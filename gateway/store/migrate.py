@@ -6,7 +6,7 @@ from sqlalchemy import inspect, text
 
 from gateway.store.database import Database
 
-HEAD = "0008"
+HEAD = "0009"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _TABLE = "alembic_version"
 

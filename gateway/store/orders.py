@@ -17,7 +17,7 @@ from gateway.domain.order import Status, advance
 from gateway.domain.refund import RefundStatus
 from gateway.store.chain import append_decision
 from gateway.store.evidence import Evidence
-from gateway.store.raw import Raw
+from gateway.store.raw import Raw, Rows
 from gateway.store.tables import decisions, orders, refunds
 from risk.decision import Feedback
 
@@ -80,6 +80,7 @@ class Refund:
     created_at_us: int
     finished_at_us: int
     channel_refund_no: str = ""
+    to_account: str = ""
 
 
 _ORDER_FIELDS = tuple(field.name for field in fields(Order))
@@ -104,7 +105,17 @@ _SELECT_BY_NUMBER = (
 
 def find_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Order | None:
     """Read an order by the merchant's own number, on the raw connection (hot path)."""
-    row = raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no)).fetchone()
+    return read_order(seek_by_number(raw, merchant_id, out_trade_no))
+
+
+def seek_by_number(raw: Raw, merchant_id: str, out_trade_no: str) -> Rows:
+    """Ask for an order by the merchant's own number; `read_order` reads the answer."""
+    return raw.execute(_SELECT_BY_NUMBER, (merchant_id, out_trade_no))
+
+
+def read_order(rows: Rows) -> Order | None:
+    """Read the order that was asked for, if there is one."""
+    row = rows.fetchone()
     return None if row is None else Order(**dict(zip(_ORDER_FIELDS, row, strict=True)))
 
 
@@ -287,6 +298,21 @@ def name_refund(conn: Connection, refund: Refund, channel_refund_no: str) -> Non
         .where(refunds.c.merchant_id == refund.merchant_id, refunds.c.refund_no == refund.refund_no)
         .values(channel_refund_no=channel_refund_no)
     )
+
+
+def address_refund(conn: Connection, refund: Refund, to_account: str) -> bool:
+    """Say where a refund goes that waits to be told; False if it doesn't wait (any more)."""
+    done = conn.execute(
+        update(refunds)
+        .where(
+            refunds.c.merchant_id == refund.merchant_id,
+            refunds.c.refund_no == refund.refund_no,
+            refunds.c.status == RefundStatus.PROCESSING.value,
+            refunds.c.to_account == "",
+        )
+        .values(to_account=to_account)
+    )
+    return done.rowcount == 1
 
 
 def postpone_refund(conn: Connection, refund: Refund, next_try_at_us: int) -> None:

@@ -74,9 +74,19 @@ def book(conn: Connection, entry: Entry, now_us: int) -> None:
     )
 
 
-def notify(conn: Connection, order: Order, now_us: int, *, refund_no: str = "") -> None:
-    """Queue the notification of what an order is now; the same news is queued once."""
-    event_id = ":".join(filter(None, (order.trade_no, order.status, refund_no)))
+def notify(
+    conn: Connection, order: Order, now_us: int, *, refund_no: str = "", news: str = ""
+) -> None:
+    """Queue the notification of what an order is now; the same news is queued once.
+
+    Args:
+        conn: The writer's connection.
+        order: As it stands.
+        now_us: The time.
+        refund_no: The refund it is about, if it is about one.
+        news: What tells this from what was said before with the same status and refund.
+    """
+    event_id = ":".join(filter(None, (order.trade_no, order.status, refund_no, news)))
     paid_minor = order.paid_minor
     payload = {
         "merchant_id": order.merchant_id,

@@ -23,10 +23,12 @@ from gateway.owner import AlreadyOwned
 from gateway.refusal import Refused
 from gateway.store.database import Condition, Database, Lock, Scrubbed
 from gateway.store.raw import Raw, Rows
+from gateway.store.reads import Reads
 from gateway.store.unit_of_work import Writer
 
 CONNECT_TIMEOUT_S = 5
 LOCK_WAIT_MS = 10_000
+OWNER_WAIT_MS = 3_000
 SHARED_COUNT_MAX = 4
 # Numbers of advisory locks are one name space per database: these two are ours.
 OWNER_LOCK = 0x79756D656E01
@@ -53,24 +55,49 @@ class PostgresRaw:
 
     Attributes:
         connection: psycopg's own, in autocommit: it begins and commits nothing by itself.
-        remembered: What the transaction under way read and may build on, so that it need not be
-            asked for again over the network; emptied whenever anything is rolled back.
+        remembered: What was read or written last and may be built on, so that it need not be asked
+            for again over the network; emptied whenever anything fails.
     """
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self.connection = connection
         self.remembered: dict[str, Any] = {}
+        self._pipeline: psycopg.Pipeline | None = None
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Rows:
-        """Run one statement."""
+        """Run one statement, or put it on its way if statements are `queued`."""
         if values:
-            return self.connection.execute(_spelled(sql), values)
-        return self.connection.execute(sql)
+            rows = self.connection.execute(_spelled(sql), values)
+        else:
+            rows = self.connection.execute(sql)
+        return rows if self._pipeline is None else _Queued(rows, self._pipeline)
+
+    @contextmanager
+    def queued(self) -> Iterator[None]:
+        """Send the block's statements without waiting for answers, except where one is read.
+
+        A statement that fails makes the block, or whatever reads an answer in it, raise.
+        """
+        with self.connection.pipeline() as pipeline:
+            self._pipeline = pipeline
+            try:
+                yield
+                pipeline.sync()
+            finally:
+                self._pipeline = None
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
         """Run one statement for each row, in one journey over the network."""
-        with self.connection.cursor() as cursor:
-            cursor.executemany(_spelled(sql), list(rows))
+        self.connection.cursor().executemany(_spelled(sql), list(rows))
+
+    def wait(self) -> None:
+        """Wait until all that is on its way was answered.
+
+        Raises:
+            psycopg.Error: one of the statements failed.
+        """
+        if self._pipeline is not None:
+            self._pipeline.sync()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -84,6 +111,38 @@ class PostgresRaw:
             yield
         finally:
             self.connection.execute("ROLLBACK")
+
+
+class _Queued:
+    """The rows of a statement whose answer may still be on its way."""
+
+    __slots__ = ("_cursor", "_pipeline")
+
+    def __init__(self, cursor: "psycopg.Cursor[Any]", pipeline: psycopg.Pipeline) -> None:
+        self._cursor = cursor
+        self._pipeline = pipeline
+
+    @property
+    def rowcount(self) -> int:
+        self._pipeline.sync()
+        return self._cursor.rowcount
+
+    @property
+    def description(self) -> Any:  # noqa: ANN401 - the DB-API's own tuples
+        self._pipeline.sync()
+        return self._cursor.description
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row of whatever was selected
+        return self._cursor.fetchone()
+
+    def fetchmany(self, size: int, /) -> list[Any]:
+        return self._cursor.fetchmany(size)
+
+    def fetchall(self) -> list[Any]:
+        return self._cursor.fetchall()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._cursor)
 
 
 class _Reading(PostgresRaw):
@@ -117,7 +176,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: str) -> None:
         try:
             self._address = make_url(url).set(drivername="postgresql")
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise Refused("a database is postgresql://USER@HOST/NAME or sqlite:///FILE") from error
         self._owner: psycopg.Connection[Any] | None = None
 
@@ -157,6 +216,11 @@ class PostgresDatabase(Database):
 
     def raw_reader(self) -> Raw:
         return _Reading(self._connect_to_read)
+
+    def reads(self) -> Reads:
+        from gateway.store.postgres_reads import PostgresReads
+
+        return PostgresReads(self._connect_to_read)
 
     def writer(
         self,
@@ -263,10 +327,17 @@ class PostgresDatabase(Database):
 
     def _connect_as_owner(self) -> "psycopg.Connection[Any]":
         conn = self._connect()
-        row = conn.execute(f"SELECT pg_try_advisory_lock({OWNER_LOCK})").fetchone()
-        if row is None or not row[0]:
+        try:
+            # A server may need a moment to see that the session which held it is gone.
+            conn.execute(f"SET lock_timeout = {OWNER_WAIT_MS}")
+            conn.execute(f"SELECT pg_advisory_lock({OWNER_LOCK})")
+            conn.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
+        except psycopg.errors.LockNotAvailable as error:
             conn.close()
-            raise _OwnedElsewhere(f"another gateway runs on {self.name}; stop it first")
+            raise _OwnedElsewhere(f"another gateway runs on {self.name}; stop it first") from error
+        except psycopg.Error:
+            conn.close()
+            raise
         return conn
 
 

@@ -38,6 +38,7 @@ class _Session:
             "postgresql+psycopg://",
             creator=lambda: connection,
             poolclass=StaticPool,
+            pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
             use_native_hstore=False,
         )
@@ -109,9 +110,8 @@ class PostgresWriter(Writer):
             except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
                 _log.warning("a transaction failed: %s", error)
                 busy = Busy(f"the database refused the transaction: {error}")
-                loop.call_soon_threadsafe(
-                    self._finish, [(future, None, busy) for _, future in jobs]
-                )
+                refused: list[Outcome] = [(one.future, None, busy) for one in jobs]
+                loop.call_soon_threadsafe(self._finish, refused)
             else:
                 loop.call_soon_threadsafe(self._after_commit, outcomes, logged_count)
 
@@ -125,21 +125,39 @@ class PostgresWriter(Writer):
 
     def _group(self, jobs: Sequence[Pending]) -> tuple[list[Outcome], int]:
         """Run and commit all jobs; what it raises means that nobody may be acknowledged."""
-        session = self._ready()
         try:
-            for tries_left in reversed(range(TRIES)):
-                try:
-                    logged_count, outcomes = self._run(session, jobs)
-                    break
-                except _AGAIN:
-                    session.raw.execute("ROLLBACK")
-                    if not tries_left:
-                        raise
-            self._commit(session)
+            try:
+                done = self._run(jobs, self._all_at_once)
+            except Exception as error:  # noqa: BLE001 - whose fault it was shows when each runs alone
+                _log.debug("a group is run again, job by job: %s", error)
+                self._undo()
+                done = self._run_patiently(jobs)
+            self._commit()
         except BaseException:
-            self._abandon(session)
+            self._undo()
             raise
-        return outcomes, logged_count
+        return done
+
+    def _run_patiently(self, jobs: Sequence[Pending]) -> tuple[list[Outcome], int]:
+        for _ in range(TRIES - 1):
+            try:
+                return self._run(jobs, self._one_by_one)
+            except _AGAIN:
+                self._undo()
+        return self._run(jobs, self._one_by_one)
+
+    def _run(
+        self, jobs: Sequence[Pending], how: Callable[[_Session, Sequence[Pending]], list[Outcome]]
+    ) -> tuple[list[Outcome], int]:
+        session = self._ready()
+        with session.raw.queued():
+            session.raw.execute("BEGIN")
+            logged_count = self._prologue(session.raw)
+            outcomes = how(session, [one for one in jobs if not one.core])
+        return [
+            *outcomes,
+            *(self._run_one(session, one) for one in jobs if one.core),
+        ], logged_count
 
     def _ready(self) -> _Session:
         if self._session is None:
@@ -149,18 +167,19 @@ class PostgresWriter(Writer):
             self._was_connected = True
         return self._session
 
-    def _run(self, session: _Session, jobs: Sequence[Pending]) -> tuple[int, list[Outcome]]:
-        session.raw.remembered.clear()
-        session.raw.execute("BEGIN")
-        logged_count = self._prologue(session.raw)
-        return logged_count, [self._run_one(session, job, future) for job, future in jobs]
+    def _all_at_once(self, session: _Session, jobs: Sequence[Pending]) -> list[Outcome]:
+        """Run jobs on the way to the server, hoping that none fails: none has a savepoint."""
+        return [(one.future, one.job(session.raw), None) for one in jobs]
 
-    def _run_one(
-        self, session: _Session, job: Callable[[Raw], Any], future: "asyncio.Future[Any]"
-    ) -> Outcome:
+    def _one_by_one(self, session: _Session, jobs: Sequence[Pending]) -> list[Outcome]:
+        session.raw.wait()  # What the prologue did wrong is no job's fault.
+        return [self._run_one(session, one) for one in jobs]
+
+    def _run_one(self, session: _Session, pending: Pending) -> Outcome:
         session.raw.execute("SAVEPOINT job")
         try:
-            result = job(session.raw)
+            result = pending.job(session.raw)
+            session.raw.wait()
         except Exception as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             if isinstance(cause, _AGAIN):
@@ -170,24 +189,30 @@ class PostgresWriter(Writer):
             session.raw.remembered.clear()
             session.raw.execute("ROLLBACK TO SAVEPOINT job")
             session.raw.execute("RELEASE SAVEPOINT job")
-            return future, None, error
+            return pending.future, None, error
         session.raw.execute("RELEASE SAVEPOINT job")
-        return future, result, None
+        return pending.future, result, None
 
-    def _commit(self, session: _Session) -> None:
+    def _commit(self) -> None:
+        session = self._ready()
         try:
             session.raw.execute("COMMIT")
         except psycopg.Error:
             self._doubted()
-            session.close()
+            self._drop()
             raise
 
-    def _abandon(self, session: _Session) -> None:
+    def _undo(self) -> None:
         """Leave no transaction open; a connection that can't say so is thrown away."""
+        if self._session is None:
+            return
+        self._session.raw.remembered.clear()
         try:
-            session.raw.execute("ROLLBACK")
+            self._session.raw.execute("ROLLBACK")
         except psycopg.Error:
-            session.close()
-        if session.is_lost:
-            session.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
             self._session = None

@@ -25,6 +25,7 @@ from gateway.domain.errors import Busy
 from gateway.owner import AlreadyOwned
 from gateway.store.database import Condition, Database, Lock, Scrubbed
 from gateway.store.raw import Raw
+from gateway.store.reads import InlineReads, Reads
 from gateway.store.unit_of_work import Outcome, Writer
 
 _log = logging.getLogger("yumen.store")
@@ -118,6 +119,9 @@ class SqliteDatabase(Database):
 
     def raw_reader(self) -> Raw:
         return open_sqlite(self.path, read_only=True)
+
+    def reads(self) -> Reads:
+        return InlineReads(self.raw_reader())
 
     def writer(
         self,
@@ -259,15 +263,15 @@ class SqliteWriter(Writer):
         if error is None:
             self._run_jobs()
             return
-        self._finish([(future, None, Busy(str(error))) for _, future in self._take()])
+        self._finish([(one.future, None, Busy(str(error))) for one in self._take()])
 
     def _run_jobs(self) -> None:
         jobs = self._take()
         try:
             logged_count = self._prologue(self._raw)
-            outcomes = [self._run_one(job, future) for job, future in jobs]
+            outcomes = [self._run_one(one.job, one.future) for one in jobs]
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, or waits for ever
-            self._abandon([future for _, future in jobs], error)
+            self._abandon([one.future for one in jobs], error)
             return
         self.jobs += len(jobs)
         self._in_thread(

@@ -12,7 +12,7 @@ Account ids share one name space over all merchants and both roles, as features 
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, TypeVar
 
@@ -94,6 +94,29 @@ class Hidden:
     payee: Subject | None
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the database said of some people: last erasure, and (number, sealed key) or None."""
+
+    erasure_no: int
+    rows: Mapping[bytes, tuple[int, bytes] | None]
+
+
+def look(raw: Raw, lookups: tuple[bytes, ...] | None) -> Seen:
+    """Ask for the number of the last erasure, and for people; None asks for nothing at all."""
+    if lookups is None:
+        return _NOBODY
+    # All asked before the first answer is read: over a network that is one journey.
+    last_erasure = raw.execute(_LAST_ERASURE)
+    found = [raw.execute(_FIND, (lookup,)) for lookup in lookups]
+    rows = (rows.fetchone() for rows in found)
+    erasure_no: int = last_erasure.fetchone()[0]
+    return Seen(erasure_no, dict(zip(lookups, rows, strict=True)))
+
+
+_NOBODY: Final = Seen(0, {})
+
+
 class Subjects:
     """Finds the subject of an account id, making it when it is new; for one event loop.
 
@@ -122,7 +145,7 @@ class Subjects:
         self._erasure_no = 0
 
     def hide(self, context: RiskContext, now_us: int) -> Hidden:
-        """Replace the account ids of a request by pseudonyms.
+        """Replace the account ids of a request by pseudonyms, waiting for the database.
 
         Args:
             context: What the merchant sent.
@@ -131,12 +154,40 @@ class Subjects:
         Raises:
             VaultDamaged: if a stored key can't be opened.
         """
+        while True:
+            hidden = self.hidden(context, now_us, look(self._raw, self.wanted(context)))
+            if hidden is not None:
+                return hidden
+
+    def wanted(self, context: RiskContext) -> tuple[bytes, ...] | None:
+        """Return whom `look` must find before `hidden` can do its part; None if nobody is named."""
+        names = [name for name in (context.payer.account_id, context.payee.account_id) if name]
+        if not names:
+            return None
+        lookups = map(self.lookup_of, names)
+        return tuple(lookup for lookup in lookups if self._known(lookup) is None)
+
+    def hidden(self, context: RiskContext, now_us: int, seen: "Seen") -> Hidden | None:
+        """Replace the account ids of a request by pseudonyms.
+
+        Args:
+            context: What the merchant sent.
+            now_us: The time, microseconds since the epoch.
+            seen: What `look` found of `wanted`.
+
+        Returns:
+            None if somebody was erased meanwhile, or forgotten here: look again.
+
+        Raises:
+            VaultDamaged: if a stored key can't be opened.
+        """
         payer_name, payee_name = context.payer.account_id, context.payee.account_id
         if not payer_name and not payee_name:
             return Hidden(context=context, payer=None, payee=None)
-        self.forget_erased()
-        payer = self._subject(payer_name, now_us) if payer_name else None
-        payee = self._subject(payee_name, now_us) if payee_name else None
+        if not self._takes(seen, (payer_name, payee_name)):
+            return None
+        payer = self._subject(payer_name, now_us, seen) if payer_name else None
+        payee = self._subject(payee_name, now_us, seen) if payee_name else None
         hidden = context
         if payer is not None:
             known = _with(context.payer, _PAYER_FIELDS, "account_id", payer.pseudonym)
@@ -161,7 +212,7 @@ class Subjects:
             return plain_number_of(kind, name)
         self.forget_erased()
         lookup = self.lookup_of(name)
-        subject = self._found(lookup, name, self._cached.get(lookup))
+        subject = self._found(lookup, name, look(self._raw, (lookup,)))
         return 0 if subject is None else identify(kind, subject.pseudonym)
 
     def lookup_of(self, account_id: str) -> bytes:
@@ -185,15 +236,30 @@ class Subjects:
     def enter(self, account_id: str, now_us: int) -> Subject:
         """Return the subject of an account, made if it was never met; the caller stores it."""
         self.forget_erased()
-        return self._subject(account_id, now_us)
+        return self._subject(account_id, now_us, look(self._raw, (self.lookup_of(account_id),)))
 
-    def _subject(self, account_id: str, now_us: int) -> Subject:
-        lookup = self.lookup_of(account_id)
+    def _known(self, lookup: bytes) -> Subject | None:
+        """Who is in memory and known to be on disk."""
         subject = self._cached.get(lookup)
-        if subject is not None and subject.subject_id:
+        return subject if subject is not None and subject.subject_id else None
+
+    def _takes(self, seen: "Seen", names: Iterable[str | None]) -> bool:
+        """Whether what was seen is as new as what is known, and enough."""
+        if seen.erasure_no > self._erasure_no:
+            self._erasure_no = seen.erasure_no
+            self._cached.clear()
+        if seen.erasure_no < self._erasure_no:
+            return False
+        lookups = [self.lookup_of(name) for name in names if name]
+        return all(lookup in seen.rows or self._known(lookup) for lookup in lookups)
+
+    def _subject(self, account_id: str, now_us: int, seen: "Seen") -> Subject:
+        lookup = self.lookup_of(account_id)
+        subject = self._known(lookup)
+        if subject is not None:
             self._cached.move_to_end(lookup)
             return subject
-        subject = self._found(lookup, account_id, subject)
+        subject = self._found(lookup, account_id, seen)
         if subject is None:
             key = self._random_bytes(KEY_BYTES)
             sealed = self.vault.seal(key, bound_to=_row_name(lookup))
@@ -201,11 +267,12 @@ class Subjects:
         self._keep(subject)
         return subject
 
-    def _found(self, lookup: bytes, account_id: str, held: Subject | None) -> Subject | None:
+    def _found(self, lookup: bytes, account_id: str, seen: "Seen") -> Subject | None:
         """The stored subject, or the one in memory that is on its way to the disk."""
+        held = self._cached.get(lookup)
         if held is not None and held.subject_id:
             return held
-        row = self._raw.execute(_FIND, (lookup,)).fetchone()
+        row = seen.rows[lookup]
         if row is None:
             return held
         if held is None or held.key_sealed != row[1]:

@@ -129,6 +129,7 @@ orders = Table(
     Index("ix_orders_trade_no", "trade_no"),
     Index("ix_orders_due", "expires_at_us", **only_where("status IN ('CREATED','WAIT_PAY')")),
     Index("ix_orders_created_at_us", "created_at_us"),
+    Index("ix_orders_transfers", "created_at_us", **only_where("pay_type = 'crypto'")),
 )
 
 decisions = Table(
@@ -280,6 +281,8 @@ refunds = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("finished_at_us", BigInteger, nullable=False, server_default=text("0")),
     Column("channel_refund_no", Text, nullable=False, server_default=""),
+    # Where it goes, at a channel that can't send it back to where it came from.
+    Column("to_account", Text, nullable=False, server_default=""),
     Column("lease_until_us", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("merchant_id", "refund_no"),
     UniqueConstraint("merchant_id", "out_refund_no"),
@@ -319,7 +322,8 @@ order_events = Table(
     Column("merchant_id", Text, nullable=False),
     Column("trade_no", Text, nullable=False),
     Column("event_no", Integer, nullable=False),
-    # HELD | PAID | RELEASED (free inventory and coupons) | REFUNDED | LATE_PAYMENT
+    # HELD | PAID | UNDERPAID | OVERPAID | RELEASED (free inventory and coupons) | REFUNDED |
+    # LATE_PAYMENT
     Column("kind", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False, server_default=text("0")),
     Column("detail", Text, nullable=False, server_default=""),

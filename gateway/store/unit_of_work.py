@@ -9,6 +9,7 @@ it is on disk.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -16,7 +17,17 @@ from sqlalchemy import Connection
 from gateway.store.raw import Raw
 
 T = TypeVar("T")
-Pending = tuple[Callable[[Raw], Any], "asyncio.Future[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A job that waits for its transaction; `core` if it speaks SQLAlchemy."""
+
+    job: Callable[[Raw], Any]
+    future: "asyncio.Future[Any]"
+    core: bool
+
+
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -49,12 +60,18 @@ class Writer(ABC):
         Raises:
             Busy: (1006) if the transaction could not be committed, or is not known to be.
         """
-        return await self.run_raw(lambda _raw: job(self._core()))
+        return await self._wait(lambda _raw: job(self._core()), core=True)
 
     async def run_raw(self, job: Callable[[Raw], T]) -> T:
-        """Run a job on the raw connection, for the path where SQLAlchemy's cost would show."""
+        """Run a job on the raw connection, for the path where SQLAlchemy's cost would show.
+
+        The job may be run again if the transaction has to be: it changes the database alone.
+        """
+        return await self._wait(job, core=False)
+
+    async def _wait(self, job: Callable[[Raw], T], *, core: bool) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pending.append((job, future))
+        self._pending.append(Pending(job, future, core))
         self.nudge()
         return await future
 

@@ -26,6 +26,9 @@ UNOPENED_AFTER_US: Final = 5_000_000  # Leaves a create that is under way alone.
 BATCH_COUNT: Final = 32
 QUESTIONS_MAX: Final = 3  # A channel is asked so often about one order in one go.
 LEASE_SLACK_S: Final = 5.0
+# Where nothing can be closed, money may come to an order that has ended: looked for so long.
+ENDED_SINCE_US: Final = 7 * 86_400 * 1_000_000
+ENDED_EVERY_S: Final = 3_600.0
 _log = logging.getLogger("yumen.resolve")
 
 
@@ -49,9 +52,11 @@ class Resolver:
             if channel.poll_s:  # Of its payments nobody will tell us.
                 waiting = due.waiting_orders([name])
                 pause_s = max(self._lease_s, channel.poll_s)
-                counts.append(
-                    await self._each(waiting, lambda order: ask_about(context, order), pause_s)
-                )
+                ended = due.ended_transfers([name], now_us - ENDED_SINCE_US)
+                for kind, every_s in ((waiting, pause_s), (ended, max(pause_s, ENDED_EVERY_S))):
+                    counts.append(
+                        await self._each(kind, lambda order: ask_about(context, order), every_s)
+                    )
         return sum(counts)
 
     async def _each(

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from risk.compiled import kernel
+from risk.compiled import allocating, kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -206,7 +206,7 @@ def trusted(forest: Forest, predict: Callable[[Floats], Floats], width: int) -> 
     return found.tobytes() == predict(rows).tobytes()
 
 
-@kernel
+@allocating
 def _put_ranks(values: Floats, levels: Floats, ranks: Ranks) -> None:
     """Write how many levels lie below each value, and the highest number for a missing one.
 

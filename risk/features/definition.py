@@ -5,6 +5,7 @@ observed integers (cells) it is made from and by which operation. The kernel int
 catalogue documents it, nothing is written twice.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -104,6 +105,11 @@ class Feature:
     meaning_en: str
     meaning_zh: str
     catches: str
+
+
+def cells_of(features: Iterable[Feature]) -> set[str]:
+    """Return the names of all cells that features are made from."""
+    return {cell for feature in features for cell in feature.formula.cells}
 
 
 def value(cell: str, per: int = 1) -> Formula:

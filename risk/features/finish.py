@@ -149,9 +149,9 @@ def finish(plan: Ints, cells: Ints, marks: Marks, out: Floats, bits: Marks) -> N
     for place in range(bits.size):
         bits[place] = 0
     for row in range(plan.shape[0]):
-        known = True
+        known = np.uint8(1)
         for operand in range(1, CONSTANT):
-            known = known and marks[plan[row, operand]] != 0
+            known &= marks[np.uint64(plan[row, operand])]
         value = math.nan
         if known:
             a, b = cells[plan[row, 1]], cells[plan[row, 2]]

@@ -43,7 +43,8 @@ ATTRIBUTES: Final = at.slot_of(at.USER, "attributes")
 
 
 @kernel
-def _read_event(event: Ints, cells: Ints, marks: Marks) -> None:
+def read_event(event: Ints, cells: Ints, marks: Marks) -> None:
+    """Fill the cells that are the event's own fields."""
     for place in range(FIRST_KEY):
         cells[place] = event[place]
         marks[place] = 1
@@ -90,15 +91,15 @@ def _read_roles(
     hour = event[HOUR] % at.HOURS
     weekday = event[HOUR_OF_WEEK] // at.HOURS % at.WEEKDAYS
     for role in range(ev.KEY_COUNT):
-        if needs[want.ROWS_AT + ROW_OF_ROLE[role]] == 0:
+        if needs[want.ROLES_AT + role] == 0:
             continue
         first = at.ROLES_AT + role * at.ROLE_WIDTH
-        cells[first : first + at.ROLE_WIDTH] = 0
-        marks[first : first + at.ROLE_WIDTH] = 0
-        if event[FIRST_KEY + role] != 0:
+        if event[FIRST_KEY + role] == 0:
+            marks[first : first + at.ROLE_WIDTH] = 0
+        else:
             observe.read_role(
                 arena, places[role], event[ev.AT_US], amount_minor, hour, weekday,
-                needs[role], cells, marks, first, scratch, delta,
+                needs[want.ROLES_AT + role], cells, marks, first, scratch, delta,
             )  # fmt: skip
 
 
@@ -107,10 +108,10 @@ def _read_sets(
     event: Ints, arena: Ints, needs: Ints, cells: Ints, marks: Marks, places: Ints
 ) -> None:
     for row in range(SETS.shape[0]):
-        owner, member, cap, pointer = SETS[row]
         wanted = needs[want.SETS_AT + row]
         if wanted == 0:
             continue
+        owner, member, cap, pointer = SETS[row]
         out = at.SETS_CELLS_AT + row * SET_WIDTH
         cells[out : out + SET_WIDTH] = 0
         marks[out : out + SET_WIDTH] = 0
@@ -123,7 +124,7 @@ def _read_sets(
 
 
 @kernel
-def _observe(
+def observe_rows(
     event: Ints,
     arena: Ints,
     table: Ints,
@@ -135,8 +136,7 @@ def _observe(
     scratch: Ints,
     delta: Ints,
 ) -> None:
-    """Fill all cells from the state as it stands; nothing is changed."""
-    _read_event(event, cells, marks)
+    """Fill all cells of an event's entities from the state as it stands; nothing is changed."""
     if needs[want.TRAVEL] or needs[want.HABITS] or needs[want.GRAPH]:
         cells[at.TRAVEL_AT :] = 0
         marks[at.TRAVEL_AT :] = 0
@@ -171,7 +171,7 @@ def _place_rows(
 
 
 @kernel
-def _apply_attempt(
+def apply_attempt(
     event: Ints,
     arena: Ints,
     table: Ints,
@@ -182,6 +182,7 @@ def _apply_attempt(
     now_us: int,
     cells: Ints,
 ) -> None:
+    """Let a payment change the rows at `places`."""
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     coupon_minor = min(max(event[COUPON], 0), at.AMOUNT_CAP)
     hour = event[HOUR] % at.HOURS
@@ -192,22 +193,19 @@ def _apply_attempt(
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base != 0:
-            agg.note(
-                arena,
-                meta,
-                base,
-                amount_minor,
-                coupon_minor,
-                what,
-                delta,
-                needs[want.PARTS_AT + role],
-            )
+            if needs[want.NOTED_AT + role] >> win.ATTEMPTED & 1:
+                agg.note(
+                    arena, meta, base, amount_minor, coupon_minor, what, delta,
+                    needs[want.PARTS_AT + role],
+                )  # fmt: skip
             agg.count_attempt(arena, base, amount_minor)
     for row in range(SETS.shape[0]):
+        if needs[want.MEMBERS_AT + row] == 0:
+            continue
         owner, member, cap, pointer = SETS[row]
         key = _member(event, member)
         base = places[owner]
-        if base != 0 and key != 0 and needs[want.MEMBERS_AT + row]:
+        if base != 0 and key != 0:
             sets.add_member(arena, meta, base + pointer, cap, key, arena[base + agg.CLOCK])
     user = places[at.USER]
     if user != 0 and needs[want.HABITS]:
@@ -220,7 +218,7 @@ def _apply_attempt(
 
 
 @kernel
-def _apply_feedback(
+def apply_feedback(
     event: Ints,
     arena: Ints,
     table: Ints,
@@ -230,17 +228,17 @@ def _apply_feedback(
     delta: Ints,
     now_us: int,
 ) -> None:
+    """Let an outcome or a verdict change the rows at `places`."""
     amount_minor = min(event[ev.AMOUNT], at.AMOUNT_CAP)
     feedback = event[ev.FEEDBACK]
     if feedback == ev.FRAUD and needs[want.GRAPH]:
         graph.mark_fraud(arena, table, event, FIRST_KEY, places, now_us)
-    countable = feedback not in {ev.PAID, ev.CLOSED}
     win.fill(delta, amount_minor, 0, feedback)
     for role in range(at.ROW_KINDS):
         base = places[role]
         if base == 0:
             continue
-        if countable:
+        if needs[want.NOTED_AT + role] >> feedback & 1:
             agg.note(
                 arena, meta, base, amount_minor, 0, feedback, delta, needs[want.PARTS_AT + role]
             )
@@ -304,7 +302,8 @@ def step(
     kind = event[ev.KIND]
     if kind == ev.ATTEMPT:
         _find_rows(event, arena, table, needs, places, seqs)
-        _observe(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
+        read_event(event, cells, marks)
+        observe_rows(event, arena, table, now_us, needs, cells, marks, places, scratch, delta)
         fin.finish(plan, cells, marks, out, bits)
     meta[memory.GLOBAL_CLOCK] = now_us
     epoch = now_us // rings.EPOCH_US
@@ -312,11 +311,11 @@ def step(
     _place_rows(event, arena, table, meta, needs, places, epoch)
     made = meta[memory.KEYS_HELD] - held
     if kind == ev.ATTEMPT:
-        _apply_attempt(event, arena, table, meta, needs, places, delta, now_us, cells)
+        apply_attempt(event, arena, table, meta, needs, places, delta, now_us, cells)
     elif kind == ev.TABLE:
         _apply_attributes(event, arena, meta, places[at.USER])
     else:
-        _apply_feedback(event, arena, table, meta, needs, places, delta, now_us)
+        apply_feedback(event, arena, table, meta, needs, places, delta, now_us)
     slots = memory.SWEPT_SLOTS + made * memory.SWEPT_FOR_ROW
     memory.sweep(arena, table, meta, now_us, epoch, slots)
 

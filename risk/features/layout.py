@@ -100,6 +100,7 @@ GAPS: Final = 16
 
 # The block of windows.
 HOUR_TILE, DAY_TILE, WEEK_TILE, RING_COUNT, PROFILE_EPOCH = range(5)
+HOURS_HELD, DAYS_HELD, WEEKS_HELD = range(5, 8)  # A bit each for tiles that hold anything.
 TOTALS_24H: Final = 8
 TOTALS_7D: Final = TOTALS_24H + len(HOUR_COLUMNS)
 TOTALS_30D: Final = TOTALS_7D + len(DAY_COLUMNS)

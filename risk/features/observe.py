@@ -36,44 +36,30 @@ FIRST_24H: Final = at.C["count_24h"]
 FIRST_7D: Final = at.C["count_7d"]
 FIRST_30D: Final = at.C["count_30d"]
 FIRST_90D: Final = at.C["count_90d"]
-PLAIN_TABLE: Final = np.array(
-    [
-        (at.C[name], at.H[name])
-        for name in (
-            "max_amount",
-            "count_all",
-            "sum_all",
-            "failed_all",
-            "paid_all",
-            "closed_all",
-            "declined_all",
-            "refunded_all",
-            "refunded_sum",
-            "fraud_all",
-            "genuine_all",
-            "genuine_sum",
-            "genuine_square_high",
-            "genuine_square_low",
-            "genuine_max",
-            "fraud_sum",
-        )
-    ],
-    dtype=np.int64,
-)
+# What is kept of all time stands in the row and among the cells in the same order.
+COUNTS: Final = at.HEADER[at.H["count_all"] : at.H["genuine_all"] + 1]
+SUMS: Final = at.HEADER[at.H["genuine_sum"] : at.H["fraud_sum"] + 1]
+COUNTS_FROM: Final = at.C["count_all"]
+SUMS_FROM: Final = at.C["genuine_sum"]
+MAX_AMOUNT: Final = at.C["max_amount"]
 # Windows and counts: an entity never seen has 0 of them, and that is knowledge, not a gap.
 ALWAYS_FROM: Final = at.C["count_1m"]
-ALWAYS_TO: Final = at.ROLE_WIDTH
-COUNTS_FROM: Final = at.C["count_all"]
-COUNTS_TO: Final = at.C["genuine_all"] + 1
+ALWAYS_COUNT: Final = at.ROLE_WIDTH - ALWAYS_FROM
+
+
+@kernel
+def _mark_run(marks: Marks, start: int, count: int, mark: int) -> None:
+    left = np.uint64(start)
+    for place in range(np.uint64(count)):
+        marks[left + place] = mark
 
 
 @kernel
 def mark_known(marks: Marks, first: int) -> None:
-    """Mark the cells that are known of any entity, seen or not."""
-    for place in range(first + COUNTS_FROM, first + COUNTS_TO):
-        marks[place] = 1
-    for place in range(first + ALWAYS_FROM, first + ALWAYS_TO):
-        marks[place] = 1
+    """Mark the cells that are known of any entity, seen or not, and no others."""
+    _mark_run(marks, first, ALWAYS_FROM, 0)
+    _mark_run(marks, first + COUNTS_FROM, len(COUNTS), 1)
+    _mark_run(marks, first + ALWAYS_FROM, ALWAYS_COUNT, 1)
 
 
 @kernel
@@ -101,20 +87,22 @@ def read_role(
         hour: Its local hour.
         weekday: Its local weekday.
         needs: Parts to read (`needs.NEED_…`).
-        cells: Out: values, all 0 before.
-        marks: Out: 1 where known, all 0 before.
+        cells: Out: values.
+        marks: Out: 1 where known.
         first: Place of the role's first cell.
         scratch: Room for `recent.SCRATCH_WIDTH` integers.
         delta: Room for `windows.DELTA_WIDTH` integers.
     """
+    win.clear_run(cells, first, at.ROLE_WIDTH)
     mark_known(marks, first)
     if base == 0:
         return
     now_us = max(at_us, arena[base + agg.CLOCK])
-    for row in range(PLAIN_TABLE.shape[0]):
-        place = first + PLAIN_TABLE[row, 0]
-        cells[place] = arena[base + PLAIN_TABLE[row, 1]]
-        marks[place] = 1
+    win.copy_run(cells, first + COUNTS_FROM, arena, base + agg.COUNT_ALL, len(COUNTS))
+    win.copy_run(cells, first + SUMS_FROM, arena, base + agg.GENUINE_SUM, len(SUMS))
+    _mark_run(marks, first + SUMS_FROM, len(SUMS), 1)
+    cells[first + MAX_AMOUNT] = arena[base + agg.MAX_AMOUNT]
+    marks[first + MAX_AMOUNT] = 1
     cells[first + AGE] = now_us - arena[base + agg.FIRST_AT]
     marks[first + AGE] = 1
     _read_labels(arena, base, now_us, cells, marks, first)
@@ -167,6 +155,7 @@ def _read_totals(
     arena: Ints,
     totals: int,
     tiles: int,
+    held: int,
     kept: int,
     spanned: int,
     passed: int,
@@ -181,6 +170,7 @@ def _read_totals(
         arena: All rows.
         totals: Place of the window's total.
         tiles: Place of the first of the tiles.
+        held: A bit for each tile that holds anything.
         kept: Tiles there are.
         spanned: Tiles the window spans.
         passed: Tiles that ran out since the row was written.
@@ -192,12 +182,13 @@ def _read_totals(
     if passed >= spanned:
         return
     win.copy_run(cells, out, arena, totals, width)
+    if passed <= 0:
+        return
     turn = oldest % kept
     for _ in range(passed):
-        win.take_run(cells, out, arena, tiles + turn * width, width)
-        turn += 1
-        if turn == kept:
-            turn = 0
+        if held >> turn & 1:
+            win.take_run(cells, out, arena, tiles + turn * width, width)
+        turn = win.after(turn, kept)
 
 
 @kernel
@@ -207,7 +198,8 @@ def _read_windows(
     if needs & want.NEED_24H:
         newest = arena[block + at.HOUR_TILE]
         _read_totals(
-            arena, block + at.TOTALS_24H, block + at.HOUR_AT, at.HOUR_TILES, at.HOUR_TILES,
+            arena, block + at.TOTALS_24H, block + at.HOUR_AT, arena[block + at.HOURS_HELD],
+            at.HOUR_TILES, at.HOUR_TILES,
             now_us // at.HOUR_US - newest, newest - at.HOUR_TILES + 1, win.HOUR_WIDTH,
             cells, first + FIRST_24H,
         )  # fmt: skip
@@ -219,12 +211,14 @@ def _read_windows(
     passed = now_us // at.DAY_US - newest
     if needs & want.NEED_7D:
         _read_totals(
-            arena, block + at.TOTALS_7D, block + at.DAY_AT, at.DAY_TILES, at.SEVEN_TILES,
+            arena, block + at.TOTALS_7D, block + at.DAY_AT, arena[block + at.DAYS_HELD],
+            at.DAY_TILES, at.SEVEN_TILES,
             passed, newest - at.SEVEN_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_7D,
         )  # fmt: skip
     if needs & want.NEED_30D:
         _read_totals(
-            arena, block + at.TOTALS_30D, block + at.DAY_AT, at.DAY_TILES, at.DAY_TILES,
+            arena, block + at.TOTALS_30D, block + at.DAY_AT, arena[block + at.DAYS_HELD],
+            at.DAY_TILES, at.DAY_TILES,
             passed, newest - at.DAY_TILES + 1, win.DAY_WIDTH, cells, first + FIRST_30D,
         )  # fmt: skip
     if needs & want.NEED_MAX:
@@ -236,7 +230,8 @@ def _read_windows(
     if needs & want.NEED_90D:
         newest = arena[block + at.WEEK_TILE]
         _read_totals(
-            arena, block + at.TOTALS_90D, block + at.WEEK_AT, at.WEEK_TILES, at.WEEK_TILES,
+            arena, block + at.TOTALS_90D, block + at.WEEK_AT, arena[block + at.WEEKS_HELD],
+            at.WEEK_TILES, at.WEEK_TILES,
             now_us // at.WEEK_US - newest, newest - at.WEEK_TILES + 1, win.WEEK_WIDTH,
             cells, first + FIRST_90D,
         )  # fmt: skip

@@ -27,7 +27,7 @@ WEEK_WIDTH: Final = len(at.WEEK_COLUMNS)
 MONTH_US: Final = 30 * at.DAY_US
 LOW_MASK: Final = (1 << 32) - 1
 LIMITS: Final = np.array(at.LIMIT_AMOUNTS, dtype=np.int64)
-ATTEMPTED: Final = 0  # What happened, as the low byte of its word: this, or the feedback's number.
+ATTEMPTED: Final = want.ATTEMPTED  # The low byte of an event's word: this, or the feedback.
 
 # The columns of one event: those of the tiles by hour, by day, by week.
 DAYS_FROM: Final = HOUR_WIDTH
@@ -169,54 +169,84 @@ def take_run(into: Ints, start: int, source: Ints, first: int, width: int) -> No
 
 
 @kernel
-def _clear(arena: Ints, start: int, count: int) -> None:
-    for place in range(start, start + count):
-        arena[place] = 0
+def clear_run(into: Ints, start: int, count: int) -> None:
+    """Make a run of columns 0."""
+    left = np.uint64(start)
+    for column in range(np.uint64(count)):
+        into[left + column] = 0
+
+
+@kernel
+def after(turn: int, tiles: int) -> int:
+    """Return the place that follows `turn` in a ring of tiles."""
+    return 0 if turn + 1 == tiles else turn + 1
 
 
 @kernel
 def _advance_hours(arena: Ints, block: int, hour: int) -> None:
     newest = arena[block + at.HOUR_TILE]
+    held = arena[block + at.HOURS_HELD]
     if hour - newest >= at.HOUR_TILES:
-        _clear(arena, block + at.HOUR_AT, at.HOUR_TILES * HOUR_WIDTH)
-        _clear(arena, block + at.TOTALS_24H, HOUR_WIDTH)
+        clear_run(arena, block + at.HOUR_AT, at.HOUR_TILES * HOUR_WIDTH)
+        clear_run(arena, block + at.TOTALS_24H, HOUR_WIDTH)
+        held = 0
     else:
-        for tile in range(newest + 1, hour + 1):
-            start = block + at.HOUR_AT + tile % at.HOUR_TILES * HOUR_WIDTH
-            take_run(arena, block + at.TOTALS_24H, arena, start, HOUR_WIDTH)
-            _clear(arena, start, HOUR_WIDTH)
+        turn = newest % at.HOUR_TILES
+        for _ in range(hour - newest):
+            turn = after(turn, at.HOUR_TILES)
+            if held >> turn & 1:
+                start = block + at.HOUR_AT + turn * HOUR_WIDTH
+                take_run(arena, block + at.TOTALS_24H, arena, start, HOUR_WIDTH)
+                clear_run(arena, start, HOUR_WIDTH)
+                held ^= 1 << turn
+    arena[block + at.HOURS_HELD] = held
     arena[block + at.HOUR_TILE] = hour
 
 
 @kernel
 def _advance_days(arena: Ints, block: int, day: int) -> None:
     newest = arena[block + at.DAY_TILE]
+    held = arena[block + at.DAYS_HELD]
     if day - newest >= at.DAY_TILES:
-        _clear(arena, block + at.DAY_AT, at.DAY_TILES * DAY_WIDTH + at.DAY_TILES)
-        _clear(arena, block + at.TOTALS_7D, 2 * DAY_WIDTH)
+        clear_run(arena, block + at.DAY_AT, at.DAY_TILES * DAY_WIDTH + at.DAY_TILES)
+        clear_run(arena, block + at.TOTALS_7D, 2 * DAY_WIDTH)
+        held = 0
     else:
-        for tile in range(newest + 1, day + 1):
-            ended = tile - at.SEVEN_TILES
-            start = block + at.DAY_AT + ended % at.DAY_TILES * DAY_WIDTH
-            take_run(arena, block + at.TOTALS_7D, arena, start, DAY_WIDTH)
-            start = block + at.DAY_AT + tile % at.DAY_TILES * DAY_WIDTH
-            take_run(arena, block + at.TOTALS_30D, arena, start, DAY_WIDTH)
-            _clear(arena, start, DAY_WIDTH)
-            arena[block + at.MAX_AT + tile % at.DAY_TILES] = 0
+        turn = newest % at.DAY_TILES
+        ended = (newest - at.SEVEN_TILES) % at.DAY_TILES
+        for _ in range(day - newest):
+            turn, ended = after(turn, at.DAY_TILES), after(ended, at.DAY_TILES)
+            if held >> ended & 1:
+                start = block + at.DAY_AT + ended * DAY_WIDTH
+                take_run(arena, block + at.TOTALS_7D, arena, start, DAY_WIDTH)
+            if held >> turn & 1:
+                start = block + at.DAY_AT + turn * DAY_WIDTH
+                take_run(arena, block + at.TOTALS_30D, arena, start, DAY_WIDTH)
+                clear_run(arena, start, DAY_WIDTH)
+                held ^= 1 << turn
+            arena[block + at.MAX_AT + turn] = 0
+    arena[block + at.DAYS_HELD] = held
     arena[block + at.DAY_TILE] = day
 
 
 @kernel
 def _advance_weeks(arena: Ints, block: int, week: int) -> None:
     newest = arena[block + at.WEEK_TILE]
+    held = arena[block + at.WEEKS_HELD]
     if week - newest >= at.WEEK_TILES:
-        _clear(arena, block + at.WEEK_AT, at.WEEK_TILES * WEEK_WIDTH)
-        _clear(arena, block + at.TOTALS_90D, WEEK_WIDTH)
+        clear_run(arena, block + at.WEEK_AT, at.WEEK_TILES * WEEK_WIDTH)
+        clear_run(arena, block + at.TOTALS_90D, WEEK_WIDTH)
+        held = 0
     else:
-        for tile in range(newest + 1, week + 1):
-            start = block + at.WEEK_AT + tile % at.WEEK_TILES * WEEK_WIDTH
-            take_run(arena, block + at.TOTALS_90D, arena, start, WEEK_WIDTH)
-            _clear(arena, start, WEEK_WIDTH)
+        turn = newest % at.WEEK_TILES
+        for _ in range(week - newest):
+            turn = after(turn, at.WEEK_TILES)
+            if held >> turn & 1:
+                start = block + at.WEEK_AT + turn * WEEK_WIDTH
+                take_run(arena, block + at.TOTALS_90D, arena, start, WEEK_WIDTH)
+                clear_run(arena, start, WEEK_WIDTH)
+                held ^= 1 << turn
+    arena[block + at.WEEKS_HELD] = held
     arena[block + at.WEEK_TILE] = week
 
 
@@ -273,16 +303,22 @@ def write(
     """Write an event into a block of windows, at the row's time; `kept` says into what."""
     advance(arena, block, now_us)
     if kept & want.NEED_24H:
-        tile = block + at.HOUR_AT + arena[block + at.HOUR_TILE] % at.HOUR_TILES * HOUR_WIDTH
+        turn = arena[block + at.HOUR_TILE] % at.HOUR_TILES
+        arena[block + at.HOURS_HELD] |= 1 << turn
+        tile = block + at.HOUR_AT + turn * HOUR_WIDTH
         add_run(arena, tile, delta, 0, HOUR_WIDTH)
         add_run(arena, block + at.TOTALS_24H, delta, 0, HOUR_WIDTH)
     if kept & (want.NEED_7D | want.NEED_30D):
-        tile = block + at.DAY_AT + arena[block + at.DAY_TILE] % at.DAY_TILES * DAY_WIDTH
+        turn = arena[block + at.DAY_TILE] % at.DAY_TILES
+        arena[block + at.DAYS_HELD] |= 1 << turn
+        tile = block + at.DAY_AT + turn * DAY_WIDTH
         add_run(arena, tile, delta, DAYS_FROM, DAY_WIDTH)
         add_run(arena, block + at.TOTALS_7D, delta, DAYS_FROM, DAY_WIDTH)
         add_run(arena, block + at.TOTALS_30D, delta, DAYS_FROM, DAY_WIDTH)
     if kept & want.NEED_90D:
-        tile = block + at.WEEK_AT + arena[block + at.WEEK_TILE] % at.WEEK_TILES * WEEK_WIDTH
+        turn = arena[block + at.WEEK_TILE] % at.WEEK_TILES
+        arena[block + at.WEEKS_HELD] |= 1 << turn
+        tile = block + at.WEEK_AT + turn * WEEK_WIDTH
         add_run(arena, tile, delta, WEEKS_FROM, WEEK_WIDTH)
         add_run(arena, block + at.TOTALS_90D, delta, WEEKS_FROM, WEEK_WIDTH)
     if what & 255 == ATTEMPTED:

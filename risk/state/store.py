@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from risk.features import kernel
 from risk.features.catalogue import FEATURES, plan
-from risk.features.definition import Feature
+from risk.features.definition import Feature, cells_of
 from risk.features.event import EVENT_WIDTH, KEY_COUNT
 from risk.features.layout import CELL_COUNT, HEADER_WIDTH, ROW_KINDS, WIDEST_EVENT
 from risk.features.memory import HAND, KEYS_HELD, META_WIDTH, PROMOTED, SWEPT, USED, refill
@@ -108,8 +108,7 @@ class MemoryStateStore:
         """
         self._lock = threading.Lock()
         self._plan = plan(features)
-        used = {cell for feature in features for cell in feature.formula.cells}
-        self._needs = needs_of(used)
+        self._needs = needs_of(cells_of(features))
         self._cells = np.zeros(CELL_COUNT, dtype=np.int64)
         self._marks = np.zeros(CELL_COUNT, dtype=np.uint8)
         self._places = np.zeros(KEY_COUNT, dtype=np.int64)

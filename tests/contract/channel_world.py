@@ -1,6 +1,8 @@
 """A sandbox, the adapter of any kind, a payer and the gateway's ear, without a network."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,7 +34,24 @@ from tests.sandbox_world import JSON, START_US, TIMEOUT_S, Clock
 BASE: Final = "http://sandbox.test/sandbox"
 NOTIFY: Final = "http://gateway.test/api/channel/{channel}/notify"
 # What a kind of channel is paid in; CNY if it isn't here.
-CURRENCIES: Final[dict[str, str]] = {"bnpl": "EUR", "paypal": "EUR", "stripe": "USD"}
+CURRENCIES: Final[dict[str, str]] = {
+    "bnpl": "EUR",
+    "evm": "USDC",
+    "paypal": "EUR",
+    "stripe": "USD",
+}
+# Where a kind of channel that pays out sends refunds to.
+PAYEES: Final[dict[str, str]] = {"evm": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"}
+
+
+_KEYS: Final = tempfile.TemporaryDirectory()  # Making keys costs more than most of the tests.
+
+
+def with_keys(kind: str, var: Path) -> dict[str, str]:
+    """Put keys of a kind, made once for all tests, into a sandbox's folder; return the account."""
+    account(kind, Path(_KEYS.name), BASE)
+    shutil.copytree(Path(_KEYS.name) / "sandbox.keys", var / "sandbox.keys", dirs_exist_ok=True)
+    return dict(account(kind, var, BASE))
 
 
 @dataclass
@@ -105,6 +124,7 @@ class World:
             amount_minor=request.amount_minor,
             currency=request.currency,
             created_at_us=request.created_at_us,
+            expires_at_s=request.expires_at_s,
         )
 
     def refund_of(
@@ -118,6 +138,7 @@ class World:
             reason="cold 凉了",
             notify_url=NOTIFY.format(channel=self.kind),
             created_at_us=self.clock(),
+            to_account=PAYEES.get(self.kind, ""),
         )
 
     async def payer(self, reply: ChannelReply, **form: str) -> dict[str, Any]:
@@ -156,7 +177,7 @@ class World:
 async def world(
     kind: str, var: Path, *, faults: Faults = NO_FAULTS, clock: Clock | None = None
 ) -> AsyncIterator[World]:
-    clock, ear = clock or Clock(START_US), Ear()
+    clock, ear, told = clock or Clock(START_US), Ear(), with_keys(kind, var)
     listening = Starlette(
         routes=[Route(f"/api/channel/{kind}/notify", ear.notified, methods=["POST"])]
     )
@@ -164,7 +185,6 @@ async def world(
     sandbox = build(var, clock, faults=faults, client=to_gateway, webhook_url=NOTIFY)
     host = Starlette(routes=[Mount("/sandbox", sandbox.app)])
     browser = httpx.AsyncClient(transport=httpx.ASGITransport(host))
-    told = dict(account(kind, var, BASE))
     ear.channel = channel = ADAPTERS[kind].open(kind, told, browser, clock)
     await sandbox.start()
     try:

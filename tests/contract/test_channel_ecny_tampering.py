@@ -100,6 +100,18 @@ def test_a_well_signed_notification_of_something_else_is_refused(
     run("ecny", tmp_path, play)
 
 
+def test_a_signature_of_another_method_is_refused_even_if_it_fits(tmp_path: Path) -> None:
+    async def play(at: World) -> None:
+        ecny: Any = at.sandbox.protocols["ecny"]
+        message = ecny.bank.signed(await notification(at) | {"signMethod": "01"})
+        notice = Notice(headers={}, body=urlencode(message).encode())
+
+        with pytest.raises(ChannelProtocolError, match="method"):
+            await at.channel.read_notification(notice, timeout_s=TIMEOUT_S)
+
+    run("ecny", tmp_path, play)
+
+
 def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
     async def play(at: World) -> None:
         message = await notification(at)

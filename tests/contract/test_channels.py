@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.channels.base import ChannelReply, Outcome
+from gateway.channels.base import ChannelReply, Outcome, PaysOut
 from gateway.channels.registry import ADAPTERS
 from gateway.recon.bills import read_bill
 from gateway.recon.record import CHANNEL_ZONES
@@ -74,6 +74,9 @@ def test_a_closed_payment_cannot_be_paid_and_a_paid_one_not_closed(
         trade, opened = await at.open("T0000000001")
         page = await at.payer_page(opened)
         closed = await at.channel.close(trade, timeout_s=TIMEOUT_S)
+        if closed.outcome is Outcome.UNKNOWN:  # It has no close, only the time-out it was given.
+            at.clock.forward(1_800 + 300)
+            closed = await at.channel.close(trade, timeout_s=TIMEOUT_S)
         again = await at.channel.close(trade, timeout_s=TIMEOUT_S)
         await at.browser.post(page, data={"action": "pay"}, headers={"Accept": "application/json"})
         after = await at.channel.query(trade, timeout_s=TIMEOUT_S)
@@ -83,7 +86,9 @@ def test_a_closed_payment_cannot_be_paid_and_a_paid_one_not_closed(
 
         assert closed.outcome is Outcome.CLOSED
         assert again.outcome is Outcome.CLOSED
-        assert after.outcome is Outcome.CLOSED
+        # Nobody closes an address on a chain: that nothing came is all there is to know.
+        ended = Outcome.ACCEPTED if isinstance(at.channel, PaysOut) else Outcome.CLOSED
+        assert after.outcome is ended
         assert too_late.outcome is Outcome.PAID
 
     run(kind, tmp_path, play)

@@ -25,6 +25,7 @@ from gateway.payments.onboard import Desk as MerchantDesk
 from gateway.payments.route import Health, Routes
 from gateway.store import tables
 from gateway.store.event_log import EventLog
+from gateway.store.reads import InlineReads
 from gateway.store.sqlite import SqliteDatabase, SqliteWriter, open_sqlite
 from gateway.store.vault import Vault
 from tests.seeded import NOW_US, empty_database, order_row
@@ -92,6 +93,7 @@ async def at_the_desk(var: Path) -> AsyncIterator[Desk]:
         context = Context(
             writer=SqliteWriter(path),
             reader=SqliteDatabase(path).reader(),
+            reads=InlineReads(raw),
             raw_reader=raw,
             risk=None,
             log=EventLog(),

@@ -63,6 +63,7 @@ class House:
         self.context = Context(
             writer=SqliteWriter(path, prologue=self.prologue, committed=self.log.committed),
             reader=SqliteDatabase(path).reader(),
+            reads=SqliteDatabase(path).reads(),
             raw_reader=open_sqlite(path, read_only=True),
             risk=self.engine,
             log=self.log,
@@ -123,6 +124,7 @@ class House:
     async def close(self) -> None:
         await self.context.writer.close()
         self.context.reader.dispose()
+        self.context.reads.close()
         self.context.raw_reader.close()
 
 

@@ -45,6 +45,7 @@ def build(var: Path) -> tuple[Context, Disk]:
     context = Context(
         writer=SqliteWriter(path, prologue=disk.prologue, committed=log.committed),
         reader=SqliteDatabase(path).reader(),
+        reads=SqliteDatabase(path).reads(),
         raw_reader=open_sqlite(path, read_only=True),
         risk=Engine(clock_ns=still_ns),
         log=log,
@@ -59,6 +60,7 @@ def build(var: Path) -> tuple[Context, Disk]:
 async def close(context: Context) -> None:
     await context.writer.close()
     context.reader.dispose()
+    context.reads.close()
     context.raw_reader.close()
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.domain.money import MINOR_DIGITS
 from gateway.recon.record import Record, Window
 
-_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,3}))?", re.ASCII)
+_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,8}))?", re.ASCII)
 NUMBER: Final = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 # What other systems on the same account may have made; ours are letters and digits.
 _ANY_NUMBER: Final = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}", re.ASCII)

@@ -5,16 +5,28 @@ from pathlib import Path
 from typing import Final
 
 from gateway.sandbox.keys import Keys
-from gateway.sandbox.protocols import alipay, bnpl, ecny, house, paypal, stripe, wechat
+from gateway.sandbox.protocols import (
+    alipay,
+    bnpl,
+    ecny,
+    evm,
+    house,
+    paypal,
+    stripe,
+    unionpay,
+    wechat,
+)
 from gateway.sandbox.protocols.base import WireProtocol
 
 PROTOCOLS: Final[tuple[type[WireProtocol], ...]] = (
     alipay.Alipay,
     bnpl.Klarna,
     ecny.Ecny,
+    evm.Evm,
     house.House,
     paypal.PayPal,
     stripe.Stripe,
+    unionpay.UnionPay,
     wechat.WeChat,
 )
 
