@@ -1,5 +1,6 @@
 """What all tests share: properties are judged by what they find, never by how long it takes."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from tests.databases import KINDS, Databases, databases
 
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+_RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+def pytest_runtest_setup() -> None:
+    """Undo what a payment system's client does on import: so deep, hostile JSON ends in a crash."""
+    sys.setrecursionlimit(_RECURSION_LIMIT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
