@@ -49,8 +49,8 @@ class LiveSandbox:
             return acted.json() | {"http": acted.status_code}
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds, 10 s at most."""
-        for _ in range(1000):
+        """Wait until a condition holds, 60 s at most."""
+        for _ in range(6000):
             if condition():
                 return
             time.sleep(0.01)

@@ -1,6 +1,7 @@
 """The adapter to WeChat Pay: what is stale, changed or somebody else's is refused."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -239,15 +240,25 @@ def test_a_changed_answer_is_refused(
     run("wechat", tmp_path, play)
 
 
-def test_a_bill_without_its_hash_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda file: file[:-9], "cut off"),
+        (lambda file: gzip.compress(gzip.decompress(file).replace(b"12.30", b"12.31")), "its hash"),
+        (gzip.decompress, "no gzip"),
+    ],
+)
+def test_a_bill_without_its_hash_is_refused(
+    change: Callable[[bytes], bytes], reason: str, tmp_path: Path
+) -> None:
     def swap(answer: httpx.Response) -> httpx.Response:
         is_file = answer.content[:2] == b"\x1f\x8b"
-        return httpx.Response(200, content=answer.content[:-9]) if is_file else answer
+        return httpx.Response(200, content=change(answer.content)) if is_file else answer
 
     async def play(at: World) -> None:
         await heard(at)
         async with httpx.AsyncClient(transport=Meddler(at.browser._transport, swap)) as middle:
-            with pytest.raises(ChannelProtocolError, match="cut off"):
+            with pytest.raises(ChannelProtocolError, match=reason):
                 await opened(at, middle).bill("2025-11-22", timeout_s=TIMEOUT_S)
         with pytest.raises(ChannelProtocolError, match="no bill of 2025-11-23"):
             await at.channel.bill("2025-11-23", timeout_s=TIMEOUT_S)

@@ -1,6 +1,7 @@
 """A stablecoin through the whole gateway: whatever comes, in whatever parts, is in the ledger."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import Any
 from gateway.invariants import ledger_balances, orders_match_ledger, refunds_within_paid
 from gateway.recon import run as recon
 from gateway.store.accounts import HOUSE
+from gateway.store.database import Database
 from tests.stand import Stand, standing, until
 
+DAY_S = 86_400
 AMOUNT = "12.300002"
 AMOUNT_MINOR = 12_300_002
 PAYEE = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
 
-def play(var: Path, scene: Callable[[Stand], Awaitable[None]]) -> None:
+def play(var: Path, database: Database, scene: Callable[[Stand], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with standing(var) as stand:
+        async with standing(var, database_url=database.url) as stand:
             stand.gateway.context.routes.use([(HOUSE, "crypto", "evm")])
+            # A day of UTC lies ahead: parts of one payment on two days are two lines of two bills.
+            stand.clock.advance_s(DAY_S - stand.clock() // 1_000_000 % DAY_S + 600)
             await scene(stand)
             await all_is_sound(stand)
 
@@ -58,9 +63,17 @@ def state(stand: Stand, order: dict[str, str]) -> dict[str, Any]:
 
 
 async def seen(stand: Stand, order: dict[str, str], *, after_s: float = 16, **wanted: Any) -> None:
-    """Let the worker look, and wait for what it must find."""
-    stand.clock.advance_s(after_s)
-    await until(lambda: wanted.items() <= state(stand, order).items(), what=f"{wanted}")
+    """Let the worker look until it finds what it must; a busy machine may need a second look."""
+    for patience_s in (8, 8, 20):
+        stand.clock.advance_s(after_s)
+        with contextlib.suppress(AssertionError):
+            await until(
+                lambda: wanted.items() <= state(stand, order).items(),
+                what=f"{wanted}",
+                timeout_s=patience_s,
+            )
+            return
+    raise AssertionError(f"waited in vain for {wanted}, found {state(stand, order)}")
 
 
 def events(stand: Stand, kind: str) -> list[tuple[Any, ...]]:
@@ -83,7 +96,7 @@ async def refund(stand: Stand, order: dict[str, str], amount: str, **more: str) 
 
 
 def test_parts_add_up_to_a_paid_order_and_the_merchant_hears_of_the_remainder(
-    tmp_path: Path,
+    tmp_path: Path, database: Database
 ) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
@@ -98,10 +111,12 @@ def test_parts_add_up_to_a_paid_order_and_the_merchant_hears_of_the_remainder(
         await until(lambda: stand.shop.heard, what="the notification")
         assert stand.shop.heard[0]["receipt_amount"] == AMOUNT
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_a_surplus_is_the_merchants_to_give_back_to_a_stated_address(tmp_path: Path) -> None:
+def test_a_surplus_is_the_merchants_to_give_back_to_a_stated_address(
+    tmp_path: Path, database: Database
+) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
         await act(stand, order["channel_url"], "overpay")
@@ -121,10 +136,12 @@ def test_a_surplus_is_the_merchants_to_give_back_to_a_stated_address(tmp_path: P
         assert beyond["error_code"] in ("1004", "1005")
         await seen(stand, order, status="REFUND", refunded_minor=18_450_003)
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_money_for_an_order_that_was_paid_before_is_booked_too(tmp_path: Path) -> None:
+def test_money_for_an_order_that_was_paid_before_is_booked_too(
+    tmp_path: Path, database: Database
+) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
         await act(stand, order["channel_url"], "pay")
@@ -137,10 +154,12 @@ def test_money_for_an_order_that_was_paid_before_is_booked_too(tmp_path: Path) -
         assert stand.shop.heard[1]["receipt_amount"] == "18.450003"
         assert len({each["event_id"] for each in stand.shop.heard}) == 2
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
 
 
-def test_late_money_waits_for_an_address_and_then_goes_back_whole(tmp_path: Path) -> None:
+def test_late_money_waits_for_an_address_and_then_goes_back_whole(
+    tmp_path: Path, database: Database
+) -> None:
     async def scene(stand: Stand) -> None:
         order = await create(stand)
         await act(stand, order["channel_url"], "underpay")
@@ -167,4 +186,4 @@ def test_late_money_waits_for_an_address_and_then_goes_back_whole(tmp_path: Path
         assert stand.rows(suspense) == [(0,)]
         assert stand.rows("SELECT DISTINCT to_account FROM refunds") == [(PAYEE,)]
 
-    play(tmp_path, scene)
+    play(tmp_path, database, scene)
